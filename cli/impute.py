@@ -1,0 +1,206 @@
+"""``codenoise impute``: complete a cohort."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from codenoise.cli.output import json_option, print_json, print_table, progress_bars
+from codenoise.core.files import atomic_folder
+from codenoise.registry.compatibility import engine_version
+from codenoise.registry.discovery import discover
+from codenoise.registry.recipe import load_ensemble, provenance, read_recipe
+
+if TYPE_CHECKING:
+    from codenoise.core.cohort.cohort import Cohort
+    from codenoise.core.ensemble.ensemble import Ensemble
+    from codenoise.core.ensemble.imputation import Imputation
+
+folder_argument = click.Path(path_type=Path, file_okay=True)
+
+
+@click.command()
+@click.argument("cohort", type=folder_argument)
+@click.option(
+    "--ensemble",
+    "-e",
+    "recipe_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Recipe written by 'codenoise compose'.",
+)
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write."
+)
+@click.option(
+    "--modality",
+    "modalities",
+    multiple=True,
+    help="Read only these tables of the cohort; all by default.",
+)
+@click.option("--target", "targets", multiple=True, help="Complete only these modalities.")
+@click.option(
+    "--draws",
+    type=click.IntRange(2),
+    default=10,
+    show_default=True,
+    help="Generated versions per patient; their mean is the completed value.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same result.")
+@click.option("--save-draws", is_flag=True, help="Also write every draw, in features (parquet).")
+@click.option("--overwrite", is_flag=True, help="Replace the output folder if it is there.")
+@click.option("--dry-run", is_flag=True, help="Check the input, say what would be done, and stop.")
+@json_option
+def impute(
+    cohort: Path,
+    recipe_path: Path,
+    output: Path,
+    modalities: tuple[str, ...],
+    targets: tuple[str, ...],
+    draws: int,
+    seed: int,
+    save_draws: bool,
+    overwrite: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Complete the tables in folder COHORT (one per modality: rna.csv, rppa.parquet, ...).
+
+    \b
+    Writes to the output folder:
+      completed/       the tables, in their own features, layout and order
+      spread/          standard deviation of each value, 0 where observed
+      mask/            0 observed, 1 generated, 2 gap filled within the modality, 3 still missing
+      coherence.csv    one row per patient and generated modality
+      provenance.json  versions, digests, seed: what the result was made with
+
+    \b
+    Example:
+      codenoise impute my_cohort --ensemble ensemble.toml --output completed
+    """
+    from codenoise.core.cohort.cohort import read_cohort
+
+    recipe = read_recipe(recipe_path)
+    inventory = discover()
+    ensemble = load_ensemble(recipe, inventory)
+    given = read_cohort(cohort, modalities or None)
+    wanted = ensemble.check(given, targets or None)
+    if dry_run:
+        _print_plan(ensemble, given, wanted, as_json)
+        return
+    with atomic_folder(output, overwrite=overwrite) as folder:
+        with progress_bars() as progress:
+            result = ensemble.impute(
+                given, draws=draws, seed=seed, targets=wanted, progress=progress
+            )
+        _write(folder, ensemble, result, save_draws)
+        record = {
+            "codenoise": engine_version(),
+            "cohort_digest": given.digest(),
+            "draws": draws,
+            "seed": seed,
+            "targets": wanted,
+            **provenance(recipe, inventory),
+        }
+        (folder / "provenance.json").write_text(json.dumps(record, indent=1) + "\n")
+    rows = _summary(result, wanted)
+    if as_json:
+        print_json({"output": str(output), "targets": rows})
+        return
+    print_table(rows, f"written to {output}")
+    _warn(result, wanted)
+
+
+def _print_plan(ensemble: Ensemble, cohort: Cohort, targets: Sequence[str], as_json: bool) -> None:
+    mask = cohort.mask()
+    rows = []
+    for target in targets:
+        conditions = [expert.condition for expert in ensemble.experts_for(target)]
+        usable = [name for name in conditions if name in mask]
+        lacking = mask if target not in mask else mask[~mask[target]]
+        for pattern, group in lacking.groupby(usable) if usable else [((), lacking)]:
+            present = [name for name, there in zip(usable, pattern, strict=True) if there]
+            rows.append(
+                {
+                    "target": target,
+                    "patients to generate": len(group),
+                    "from": "+".join(present) or "nothing: stays missing",
+                }
+            )
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_table(rows, "nothing written (dry run)")
+    else:
+        click.echo("nothing to generate: every patient has every target")
+
+
+def _write(folder: Path, ensemble: Ensemble, result: Imputation, save_draws: bool) -> None:
+    from codenoise.core.cohort.tables import write_table
+    from codenoise.core.ensemble.imputation import draws_table
+
+    for name, tables in (
+        ("completed", result.completed),
+        ("spread", result.spread),
+        ("mask", result.mask),
+    ):
+        for modality, table in tables.items():
+            write_table(table, folder / name, modality)
+    result.report.to_csv(folder / "coherence.csv", index=False, float_format="%.4f")
+    if save_draws:
+        (folder / "draws").mkdir()
+        for modality, generation in result.generations.items():
+            drawn = draws_table(ensemble.spaces[modality], generation)
+            drawn.to_parquet(folder / "draws" / f"{modality}.parquet", compression="zstd")
+
+
+def _summary(result: Imputation, targets: Sequence[str]) -> list[dict[str, Any]]:
+    from codenoise.core.ensemble.imputation import Origin
+
+    rows = []
+    for target in targets:
+        report = result.report[result.report.target == target]
+        origin = result.mask[target].frame.to_numpy()
+        rows.append(
+            {
+                "target": target,
+                "patients": len(origin),
+                "generated": int((report.status == "generated").sum()),
+                "gaps filled": int((origin == Origin.RECONSTRUCTED).sum()),
+                "values still missing": int((origin == Origin.UNAVAILABLE).sum()),
+                "mean coherence": float(report.coherence.mean()) if len(report) else float("nan"),
+                "redraws": int(report.redraws.sum()),
+                "incoherent draws": int(report.incoherent_draws.sum()),
+            }
+        )
+    return rows
+
+
+def _warn(result: Imputation, targets: Sequence[str]) -> None:
+    """Say on stderr what stayed missing."""
+    from codenoise.core.ensemble.imputation import Origin
+    from codenoise.core.errors import first_few
+
+    for target in targets:
+        report = result.report[result.report.target == target]
+        left = report.patient[report.status != "generated"]
+        if len(left):
+            click.echo(
+                f"note: {len(left)} patient(s) stay without {target}, for they have no modality "
+                f"that an expert could use: {first_few(left)}",
+                err=True,
+            )
+        mask = result.mask[target].frame
+        unknown = mask.columns[
+            (mask.drop(index=list(left), errors="ignore") == Origin.UNAVAILABLE).any()
+        ]
+        if len(unknown):
+            click.echo(
+                f"note: {len(unknown)} column(s) of {target} are not in its space and could not be "
+                f"generated: {first_few(unknown)}",
+                err=True,
+            )

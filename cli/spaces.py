@@ -1,0 +1,73 @@
+"""``codenoise spaces``: the coordinate systems in which experts meet."""
+
+from __future__ import annotations
+
+import click
+
+from codenoise.cli.experts import warn_of_broken
+from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.core.errors import SpaceError
+from codenoise.registry.discovery import discover
+
+
+@click.group()
+def spaces() -> None:
+    """List and show installed spaces."""
+
+
+@spaces.command("list")
+@json_option
+def list_command(as_json: bool) -> None:
+    """List installed spaces.
+
+    \b
+    Example:
+      codenoise spaces list
+    """
+    inventory = discover()
+    rows = [
+        {
+            "space": plugin.reference,
+            "modality": plugin.manifest.modality,
+            "dimensions": plugin.manifest.dim,
+            "features": len(plugin.manifest.features),
+            "reconstruction R2": plugin.manifest.validation.r2,
+            "digest": plugin.manifest.digest[:19],
+            "distribution": plugin.distribution,
+        }
+        for plugin in inventory.spaces
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    if rows:
+        print_table(rows)
+    else:
+        click.echo("no space is installed; pip install one, e.g. codenoise-space-tcga-rna")
+    warn_of_broken(inventory.broken)
+
+
+@spaces.command()
+@click.argument("name")
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """Show the manifest of space NAME; with --json its features too.
+
+    \b
+    Example:
+      codenoise spaces show tcga-rppa
+    """
+    inventory = discover()
+    matching = [p for p in inventory.spaces if name in (p.manifest.name, p.reference)]
+    if not matching:
+        have = ", ".join(p.manifest.name for p in inventory.spaces) or "none"
+        raise SpaceError(f"space {name!r} is not installed; installed: {have}")
+    for plugin in matching:
+        if as_json:
+            print_json(plugin.manifest.model_dump(mode="json"))
+            continue
+        content = plugin.manifest.model_dump(mode="json")
+        content["features"] = (
+            f"{len(content['features'])} ({', '.join(content['features'][:5])}, ...)"
+        )
+        print_table([{"field": key, "value": value} for key, value in content.items()], name)

@@ -1,0 +1,198 @@
+"""``codenoise train``: split a cohort, fit spaces and train experts."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from codenoise.cli.output import json_option, print_json, print_table, progress_bars
+from codenoise.core.errors import CodenoiseError, DataError
+
+if TYPE_CHECKING:
+    from codenoise.registry.bank import Outcome
+
+
+@click.group()
+def train() -> None:
+    """Split a cohort, fit spaces and train experts."""
+
+
+@train.command()
+@click.argument("cohort", type=click.Path(path_type=Path))
+@click.option(
+    "--stratify",
+    default="cancer_type",
+    show_default=True,
+    help="Column of the clinical table to stratify by.",
+)
+@click.option(
+    "--complete",
+    multiple=True,
+    required=True,
+    help="Modality that every test patient must have; repeat for several.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the shuffle.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="CSV to write: patient,split.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
+@json_option
+def split(
+    cohort: Path,
+    stratify: str,
+    complete: tuple[str, ...],
+    seed: int,
+    output: Path,
+    overwrite: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Assign the patients of COHORT to train, validation and test: 80, 5 and 15%.
+
+    \b
+    Example:
+      codenoise train split tcga --complete rna --complete rppa --output split.csv
+    """
+    from codenoise.core.cohort.cohort import read_clinical, read_cohort
+    from codenoise.core.cohort.splits import split_patients, write_split
+
+    if output.exists() and not overwrite:
+        raise CodenoiseError(
+            f"{output} is already there, and a new split would move test patients into training; "
+            f"give another --output, or --overwrite"
+        )
+    given, clinical = read_cohort(cohort, list(complete)), read_clinical(cohort)
+    if stratify not in clinical:
+        raise DataError(
+            f"the clinical table of {cohort} has no column {stratify!r}; "
+            f"it has {', '.join(map(str, clinical.columns))}"
+        )
+    patients = sorted({*given.patients, *clinical.index})
+    strata = clinical[stratify].reindex(patients).fillna("unknown").astype(str)
+    mask = given.mask()
+    assigned = split_patients(strata, mask.index[mask.all(axis=1)], seed)
+    write_split(assigned, output)
+    counts = assigned.value_counts()
+    rows = [{"split": str(name), "patients": int(n)} for name, n in counts.items()]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, f"written to {output}")
+
+
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+def _bank_options(command: Callable[..., None]) -> Callable[..., None]:
+    options: Sequence[Decorator] = (
+        click.argument("cohort", type=click.Path(path_type=Path)),
+        click.option("--recipe", type=click.Path(path_type=Path), required=True,
+                     help="TOML with modalities, licences and training settings."),
+        click.option("--split", "split_path", type=click.Path(path_type=Path), required=True,
+                     help="CSV of patient,split, from 'codenoise train split'."),
+        click.option("--output", "-o", type=click.Path(path_type=Path), required=True,
+                     help="Folder of plugin projects."),
+        json_option,
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@train.command()
+@_bank_options
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=os.cpu_count() or 1,
+    show_default=True,
+    help="Processes, one thread each; results do not depend on it.",
+)
+def bank(
+    cohort: Path, recipe: Path, split_path: Path, output: Path, as_json: bool, workers: int
+) -> None:  # fmt: skip
+    """Fit every space and train every ordered pair of the recipe's modalities.
+
+    Packages that were made from the same inputs are left alone: run it again after an interruption,
+    or after adding a modality to the recipe.
+
+    \b
+    Example:
+      codenoise train bank tcga --recipe tcga.toml --split split.csv --output plugins
+    """
+    _train(cohort, recipe, split_path, output, as_json, None, workers)
+
+
+@train.command()
+@_bank_options
+@click.option("--condition", required=True, help="Modality to generate from.")
+@click.option("--target", required=True, help="Modality to generate.")
+def expert(
+    cohort: Path,
+    recipe: Path,
+    split_path: Path,
+    output: Path,
+    as_json: bool,
+    condition: str,
+    target: str,
+) -> None:
+    """Train one expert, fitting the two spaces it needs if they are not there.
+
+    \b
+    Example:
+      codenoise train expert tcga --condition rna --target rppa \\
+          --recipe tcga.toml --split split.csv --output plugins
+    """
+    _train(cohort, recipe, split_path, output, as_json, [(condition, target)], 1)
+
+
+def _train(
+    cohort: Path,
+    recipe_path: Path,
+    split_path: Path,
+    output: Path,
+    as_json: bool,
+    pairs: list[tuple[str, str]] | None,
+    workers: int,
+) -> None:
+    from codenoise.core.cohort.cohort import read_cohort
+    from codenoise.core.cohort.splits import read_split
+    from codenoise.registry.bank import read_bank_recipe, train_bank
+
+    recipe = read_bank_recipe(recipe_path)
+    wanted = [m for pair in pairs for m in pair] if pairs else list(recipe.modalities)
+    given = read_cohort(cohort, [name for name in wanted if name in recipe.modalities] or wanted)
+    started = time.monotonic()
+    with progress_bars() as progress:
+
+        def report(outcome: Outcome, done: int, total: int) -> None:
+            progress("packages", done, total)
+            click.echo(
+                f"[{done}/{total}] {outcome.kind} {outcome.name}: {outcome.status} "
+                f"({time.monotonic() - started:.0f} s)",
+                err=True,
+            )
+
+        outcomes = train_bank(
+            recipe,
+            given,
+            read_split(split_path),
+            output,
+            pairs=pairs,
+            workers=workers,
+            report=report,
+        )
+    rows: list[dict[str, Any]] = [asdict(outcome) for outcome in outcomes]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, f"in {output}; R2 on validation patients")

@@ -1,0 +1,1 @@
+"""The science: spaces, cohorts, diffusion, ensembles, evaluation."""

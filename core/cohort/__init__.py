@@ -1,0 +1,1 @@
+"""Cohorts: tables in, tables out, splits."""

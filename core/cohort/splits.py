@@ -1,0 +1,88 @@
+"""Splitting patients into train, validation and test, by patient and never by sample."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from codenoise.core.errors import DataError, first_few
+from codenoise.core.files import atomic_file
+
+SPLITS = ("train", "validation", "test")
+FRACTIONS = {"train": 0.80, "validation": 0.05, "test": 0.15}
+
+
+def split_patients(
+    strata: pd.Series[str], complete: Collection[str], seed: int = 0
+) -> pd.Series[str]:
+    """Assign each patient to one split, 80/5/15, stratified.
+
+    Only patients in ``complete`` can be test patients, so every test patient has the modalities
+    that evaluation asks for. The others are divided between train and validation in the same
+    proportion, 80 to 5.
+
+    Parameters
+    ----------
+    strata
+        Stratum (cancer type) of each patient, indexed by patient id.
+    complete
+        Ids that may be test patients.
+    seed
+        Seeds the shuffling; the order of the input does not matter.
+
+    Returns
+    -------
+    pandas.Series
+        ``train``, ``validation`` or ``test``, indexed by patient id, sorted.
+    """
+    rng = np.random.default_rng(seed)
+    rest = FRACTIONS["train"] + FRACTIONS["validation"]
+    allowed = set(complete)
+    assigned: dict[str, str] = {}
+    for _, stratum in sorted(strata.groupby(strata), key=lambda item: str(item[0])):
+        ids = sorted(stratum.index)
+        for group in ([i for i in ids if i in allowed], [i for i in ids if i not in allowed]):
+            shuffled = [group[i] for i in rng.permutation(len(group))]
+            tests = round(FRACTIONS["test"] * len(group)) if group and group[0] in allowed else 0
+            held = round(FRACTIONS["validation"] / rest * (len(group) - tests))
+            labels = ["test"] * tests + ["validation"] * held
+            labels += ["train"] * (len(group) - len(labels))
+            assigned.update(zip(shuffled, labels, strict=True))
+    return pd.Series(assigned, name="split", dtype=object).sort_index().rename_axis("patient")
+
+
+def write_split(split: pd.Series[str], path: Path) -> None:
+    """Write a split as CSV: ``patient,split``."""
+    with atomic_file(path) as temporary:
+        split.to_csv(temporary)
+
+
+def read_split(path: Path) -> pd.Series[str]:
+    """Read a split written by `write_split`.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, lacks a column, names a patient twice or a split that is none.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise DataError(f"{path} is not there; make it with 'codenoise train split'") from None
+    except (OSError, ValueError) as problem:
+        raise DataError(f"{path} cannot be read as CSV: {problem}") from None
+    if list(frame.columns) != ["patient", "split"]:
+        raise DataError(f"{path} has columns {list(frame.columns)}; expected patient,split")
+    twice = frame.patient[frame.patient.duplicated()].unique()
+    if len(twice):
+        raise DataError(f"{path} names {len(twice)} patient(s) more than once: {first_few(twice)}")
+    wrong = frame[~frame.split.isin(SPLITS)]
+    if len(wrong):
+        raise DataError(
+            f"{path}, patient {wrong.patient.iloc[0]!r}: {wrong.split.iloc[0]!r} is no split; "
+            f"expected one of {', '.join(SPLITS)}"
+        )
+    return frame.set_index("patient").split

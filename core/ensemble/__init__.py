@@ -1,0 +1,1 @@
+"""The Coherent Denoising engine."""

@@ -1,0 +1,179 @@
+"""An ensemble: spaces and experts that fit together, ready to complete cohorts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from codenoise.core.cohort.cohort import Cohort
+from codenoise.core.ensemble.engine import Generation, generate
+from codenoise.core.ensemble.expert import Expert
+from codenoise.core.ensemble.imputation import Imputation, complete_table
+from codenoise.core.ensemble.settings import EngineSettings
+from codenoise.core.errors import EnsembleError, first_few
+from codenoise.core.spaces.space import Space
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Experts of one or more targets and the spaces they meet in.
+
+    Attributes
+    ----------
+    spaces
+        Modality to space, for every condition and target of the experts.
+    experts
+        Any number per target.
+    settings
+        How to sample, weigh and reject.
+    """
+
+    spaces: Mapping[str, Space]
+    experts: tuple[Expert, ...]
+    settings: EngineSettings = field(default_factory=EngineSettings)
+
+    def __post_init__(self) -> None:
+        """Refuse experts that do not live in these spaces.
+
+        Raises
+        ------
+        EnsembleError
+            If an expert's condition or target space is missing or is another one.
+        """
+        for expert in self.experts:
+            ends = (
+                (expert.condition, expert.condition_space),
+                (expert.target, expert.target_space),
+            )
+            for modality, digest in ends:
+                space = self.spaces.get(modality)
+                if space is None:
+                    raise EnsembleError(f"{expert.name} needs a space of {modality}; none is given")
+                if space.digest != digest:
+                    raise EnsembleError(
+                        f"{expert.name} lives in the {modality} space {digest[:19]}, but the "
+                        f"ensemble's is {space.reference} ({space.digest[:19]}); use an expert "
+                        f"trained in this space, or install the space it was trained in"
+                    )
+
+    @property
+    def targets(self) -> list[str]:
+        """Modalities that can be generated, each once, in the order of the experts."""
+        return list(dict.fromkeys(expert.target for expert in self.experts))
+
+    def experts_for(self, target: str) -> list[Expert]:
+        """Experts that generate a modality."""
+        return [expert for expert in self.experts if expert.target == target]
+
+    def encode(self, cohort: Cohort) -> dict[str, pd.DataFrame]:
+        """Latents of every measured patient in every modality that the ensemble knows."""
+        return {
+            name: self.spaces[name].encode(cohort.measured(name), table.source)
+            for name, table in cohort.tables.items()
+            if name in self.spaces
+        }
+
+    def generate(
+        self,
+        target: str,
+        conditions: Mapping[str, pd.DataFrame],
+        patients: Sequence[str],
+        *,
+        draws: int = 10,
+        seed: int = 0,
+        progress: Progress | None = None,
+        keep_trace: bool = False,
+    ) -> Generation:
+        """Generate latents of one target; see `codenoise.core.ensemble.engine.generate`."""
+        return generate(
+            self.experts_for(target),
+            conditions,
+            patients,
+            draws=draws,
+            seed=seed,
+            settings=self.settings,
+            keep_trace=keep_trace,
+            progress=None
+            if progress is None
+            else lambda done, total: progress(target, done, total),
+        )
+
+    def impute(
+        self,
+        cohort: Cohort,
+        *,
+        draws: int = 10,
+        seed: int = 0,
+        targets: Sequence[str] | None = None,
+        progress: Progress | None = None,
+    ) -> Imputation:
+        """Complete a cohort: every patient, every target, observed values untouched.
+
+        Parameters
+        ----------
+        cohort
+            Tables of the modalities the ensemble knows. A target without a table gets one.
+        draws
+            Generated versions per patient and missing modality; the completed value is their mean.
+        seed
+            Same seed, ensemble and values: same result, whatever the order of the patients.
+        targets
+            Modalities to complete; all of the ensemble's by default.
+        progress
+            Called with target, trajectories done and trajectories in all.
+
+        Raises
+        ------
+        EnsembleError
+            If a modality of the cohort is unknown to the ensemble, a target has no expert, or the
+            tables have no patient in common.
+        """
+        wanted = self.check(cohort, targets)
+        conditions = self.encode(cohort)
+        patients = cohort.patients
+        result = Imputation.empty(draws=draws, seed=seed)
+        for target in wanted:
+            measured = conditions[target].index if target in conditions else pd.Index([])
+            missing = [patient for patient in patients if patient not in measured]
+            generation = self.generate(
+                target, conditions, missing, draws=draws, seed=seed, progress=progress
+            )
+            complete_table(result, cohort, self.spaces[target], conditions.get(target), generation)
+        return result
+
+    def check(self, cohort: Cohort, targets: Sequence[str] | None = None) -> list[str]:
+        """Refuse a cohort that cannot be completed; return the targets that would be.
+
+        Raises
+        ------
+        EnsembleError
+            As `impute` does.
+        """
+        for modality, table in cohort.tables.items():
+            if modality not in self.spaces:
+                raise EnsembleError(
+                    f"{table.source}: {modality!r} is no modality of this ensemble, which knows "
+                    f"{', '.join(sorted(self.spaces))}; rename the file, or name "
+                    f"the tables to read with --modality"
+                )
+        mask = cohort.mask()
+        if len(cohort.tables) > 1 and not (mask.sum(axis=1) > 1).any():
+            ids = "; ".join(
+                f"{table.source}: {first_few(table.frame.index, 1)}"
+                for table in cohort.tables.values()
+            )
+            raise EnsembleError(
+                f"no patient is in more than one table; ids must be written alike in all ({ids})"
+            )
+        wanted = list(targets) if targets is not None else self.targets
+        for target in wanted:
+            if not self.experts_for(target):
+                raise EnsembleError(
+                    f"the ensemble has no expert that generates {target!r}; "
+                    f"it generates {', '.join(self.targets)}"
+                )
+        return wanted

@@ -1,0 +1,177 @@
+"""From generated latents to completed tables in the user's own features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from codenoise.core.cohort.cohort import Cohort
+from codenoise.core.cohort.tables import Table, like
+from codenoise.core.ensemble.engine import Generation
+from codenoise.core.spaces.space import Space
+
+# Patients decoded at a time: memory stays flat however many there are.
+CHUNK = 256
+
+
+class Origin(IntEnum):
+    """Where a completed value comes from, as written to the mask."""
+
+    OBSERVED = 0
+    GENERATED = 1
+    """The patient lacks the modality; the ensemble generated it."""
+    RECONSTRUCTED = 2
+    """A gap in a measured modality, filled from the patient's other values of that modality."""
+    UNAVAILABLE = 3
+    """Still missing: no expert fits the patient, or the space does not know the feature."""
+
+
+@dataclass
+class Imputation:
+    """A completed cohort.
+
+    Attributes
+    ----------
+    completed
+        Modality to table: the input's features, layout and order, patients that lacked the modality
+        after those that had a row. The value of a hole is the mean of its draws.
+    spread
+        Same shape: standard deviation of each value, from the draws and from what the space cannot
+        decode; 0 where observed, NaN where unavailable.
+    mask
+        Same shape: an `Origin` per value.
+    report
+        One row per patient and generated modality: experts, coherence and what was rejected.
+    generations
+        Modality to the latent draws behind it.
+    draws, seed
+        As asked for.
+    """
+
+    completed: dict[str, Table]
+    spread: dict[str, Table]
+    mask: dict[str, Table]
+    report: pd.DataFrame
+    generations: dict[str, Generation]
+    draws: int
+    seed: int
+
+    @classmethod
+    def empty(cls, *, draws: int, seed: int) -> Imputation:
+        """Nothing completed yet."""
+        return cls({}, {}, {}, pd.DataFrame(), {}, draws, seed)
+
+
+def complete_table(
+    result: Imputation,
+    cohort: Cohort,
+    space: Space,
+    latents: pd.DataFrame | None,
+    generation: Generation,
+) -> None:
+    """Add one modality to the result.
+
+    Parameters
+    ----------
+    result
+        Gains the modality's table, spread, mask, report rows and draws.
+    cohort
+        As given by the user.
+    space
+        Space of the modality.
+    latents
+        Latents of the patients that have the modality, for filling gaps; ``None`` if nobody has it.
+    generation
+        Draws of the patients that lack it.
+    """
+    table = _table_of(cohort, space)
+    order = [*table.frame.index]
+    there = set(order)
+    order += [patient for patient in generation.patients if patient not in there]
+    columns = table.frame.columns
+    filled = pd.DataFrame(
+        np.nan, index=pd.Index(order, name=table.frame.index.name), columns=columns
+    )
+    spread = filled.copy()
+    origin = filled.copy()
+    origin[:] = Origin.UNAVAILABLE
+    shared = [name for name in space.features if name in columns]
+    where = [space.features.index(name) for name in shared]
+    for ids, mean, deviation in _decoded_draws(space, generation):
+        filled.loc[ids, shared] = mean[:, where]
+        spread.loc[ids, shared] = deviation[:, where]
+        origin.loc[ids, shared] = Origin.GENERATED
+    if latents is not None:
+        ids = list(latents.index)
+        filled.loc[ids, shared] = space.decode(latents.to_numpy())[:, where]
+        spread.loc[ids, shared] = space.residual_sd[where]
+        origin.loc[ids, shared] = Origin.RECONSTRUCTED
+    observed = table.frame.reindex(order).notna().to_numpy()
+    origin = origin.mask(observed, Origin.OBSERVED).astype(np.int64)
+    result.completed[space.modality] = table.completed(filled)
+    result.spread[space.modality] = like(spread.mask(observed, 0.0), table)
+    result.mask[space.modality] = like(origin, table)
+    result.generations[space.modality] = generation
+    result.report = pd.concat([result.report, _report(space.modality, generation)])
+
+
+def _table_of(cohort: Cohort, space: Space) -> Table:
+    """The cohort's table of the modality, or an empty one in the format of its first table."""
+    if space.modality in cohort.tables:
+        return cohort.tables[space.modality]
+    model = next(iter(cohort.tables.values()))
+    empty = pd.DataFrame(columns=list(space.features), dtype=np.float64)
+    empty.index = pd.Index([], name=model.frame.index.name, dtype=str)
+    return replace(like(empty, model), source=f"{space.modality}{model.suffix}")
+
+
+def _decoded_draws(
+    space: Space, generation: Generation
+) -> Iterator[tuple[list[str], NDArray[np.float32], NDArray[np.float32]]]:
+    """Ids, means and standard deviations of features, for patients that could be generated."""
+    usable = np.flatnonzero(generation.attempts[:, 0] > 0)
+    for start in range(0, len(usable), CHUNK):
+        rows = usable[start : start + CHUNK]
+        values = space.decode(generation.draws[rows])
+        # What the latents do not carry is independent of the draws, so variances add.
+        deviation = np.sqrt(values.var(axis=1, ddof=1) + space.residual_sd**2)
+        yield [generation.patients[row] for row in rows], values.mean(axis=1), deviation
+
+
+def _report(target: str, generation: Generation) -> pd.DataFrame:
+    usable = generation.attempts[:, 0] > 0
+    names = np.array(generation.experts, dtype=object)
+    compared = ~np.isnan(generation.coherence[:, 0])
+    coherence = np.full(len(usable), np.nan)
+    coherence[compared] = generation.coherence[compared].mean(axis=1)
+    fraction = np.full(len(usable), np.nan)
+    fraction[compared] = generation.incoherent_fraction[compared].mean(axis=1)
+    return pd.DataFrame(
+        {
+            "patient": list(generation.patients),
+            "target": target,
+            "status": np.where(usable, "generated", "no expert fits"),
+            "experts": ["; ".join(names[row > 0]) for row in generation.weights],
+            "weights": ["; ".join(f"{w:.3f}" for w in row[row > 0]) for row in generation.weights],
+            "coherence": coherence,
+            "incoherent_fraction": fraction,
+            "redraws": (generation.attempts - 1).clip(min=0).sum(axis=1),
+            "incoherent_draws": generation.flagged.sum(axis=1),
+        }
+    )
+
+
+def draws_table(space: Space, generation: Generation) -> pd.DataFrame:
+    """Every draw in features, indexed by patient and draw; patients without one are left out."""
+    usable = np.flatnonzero(generation.attempts[:, 0] > 0)
+    draws = generation.draws.shape[1]
+    index = pd.MultiIndex.from_product(
+        [[generation.patients[row] for row in usable], range(draws)], names=["patient", "draw"]
+    )
+    values = space.decode(generation.draws[usable]).reshape(-1, len(space.features))
+    return pd.DataFrame(values, index=index, columns=list(space.features))

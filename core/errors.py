@@ -1,0 +1,41 @@
+"""The one family of errors a user sees: what is wrong, where, what was expected, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class CodenoiseError(Exception):
+    """Base of every error that codenoise raises on purpose.
+
+    The command line shows the message on one line and exits with status 1.
+    """
+
+
+class DataError(CodenoiseError):
+    """A table, a cohort or a split cannot be used as it stands."""
+
+
+class SpaceError(CodenoiseError):
+    """Data, experts or artifacts do not meet in the same space."""
+
+
+class ArtifactError(CodenoiseError):
+    """A manifest or a weights file is missing, corrupted, or contradicts itself."""
+
+
+class EnsembleError(CodenoiseError):
+    """A recipe asks for something its experts cannot give."""
+
+
+def first_few(values: Iterable[object], limit: int = 3) -> str:
+    """Name the first ``limit`` values and count the others, for use inside a message.
+
+    Examples
+    --------
+    >>> first_few(["a", "b", "c", "d", "e"])
+    "'a', 'b', 'c' and 2 more"
+    """
+    items = [repr(str(value)) for value in values]
+    shown = ", ".join(items[:limit])
+    return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"

@@ -1,0 +1,1 @@
+"""Spaces: from features to latents and back."""

@@ -1,0 +1,1 @@
+"""Experts and spaces as packages: found, checked, combined, built."""

@@ -1,0 +1,100 @@
+"""What fits what, decided offline from manifests alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from packaging.specifiers import SpecifierSet
+
+from codenoise.registry.discovery import Inventory, Plugin
+from codenoise.registry.manifest import ExpertManifest, Manifest, SpaceManifest
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdict on one installed expert or space.
+
+    Attributes
+    ----------
+    kind, reference, distribution
+        What was looked at.
+    ok
+        Whether it can be used.
+    reason, remedy
+        What is in the way, and the command that mends it; empty where nothing is.
+    target
+        Modality that an expert generates or a space is of.
+    """
+
+    kind: str
+    reference: str
+    distribution: str
+    ok: bool
+    reason: str = ""
+    remedy: str = ""
+    target: str = ""
+
+
+def engine_version() -> str:
+    """The version of the installed codenoise."""
+    try:
+        return version("codenoise")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "0.0.0"
+
+
+def findings(inventory: Inventory) -> Iterator[Finding]:
+    """Judge everything that is installed: spaces, then experts, then what could not be read."""
+    digests = {plugin.manifest.digest for plugin in inventory.spaces}
+    for space in inventory.spaces:
+        yield _judge("space", space, ("", ""))
+    for expert in inventory.experts:
+        yield _judge("expert", expert, _missing_space(expert.manifest, digests))
+    for broken in inventory.broken:
+        pinned = f"{broken.distribution}=={broken.distribution_version}"
+        remedy = f"pip install --force-reinstall '{pinned}'"
+        yield Finding("broken", broken.entry, broken.distribution, False, broken.reason, remedy)
+
+
+def usable(inventory: Inventory) -> tuple[Plugin[ExpertManifest], ...]:
+    """The experts that nothing stands in the way of."""
+    digests = {plugin.manifest.digest for plugin in inventory.spaces}
+    return tuple(
+        plugin
+        for plugin in inventory.experts
+        if _judge("expert", plugin, _missing_space(plugin.manifest, digests)).ok
+    )
+
+
+def _judge(
+    kind: str, plugin: Plugin[ExpertManifest] | Plugin[SpaceManifest], other: tuple[str, str]
+) -> Finding:
+    reason, remedy = _wrong_engine(plugin.manifest)
+    if not reason:
+        reason, remedy = other
+    manifest = plugin.manifest
+    target = manifest.modality if isinstance(manifest, SpaceManifest) else manifest.target.modality
+    return Finding(kind, plugin.reference, plugin.distribution, not reason, reason, remedy, target)
+
+
+def _wrong_engine(manifest: Manifest) -> tuple[str, str]:
+    running = engine_version()
+    if SpecifierSet(manifest.engine).contains(running, prereleases=True):
+        return "", ""
+    return (
+        f"needs codenoise {manifest.engine}, this is {running}",
+        f"pip install 'codenoise{manifest.engine}'",
+    )
+
+
+def _missing_space(manifest: ExpertManifest, digests: set[str]) -> tuple[str, str]:
+    for ref in (*manifest.condition, manifest.target):
+        if ref.digest not in digests:
+            return (
+                f"its {ref.modality} space {ref.name}@{ref.version} ({ref.digest[:19]}) "
+                f"is not installed",
+                f"pip install 'codenoise-space-{ref.name}=={ref.version}'",
+            )
+    return "", ""

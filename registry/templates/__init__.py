@@ -1,0 +1,1 @@
+"""Templates of what plugin packages contain."""
