@@ -57,7 +57,8 @@ def reconstruction(
     """R2 of the ensemble, of each expert alone and of ridge, on the test patients of COHORT.
 
     Every R2 is of latents, pooled over patients and dimensions. "draws" is the R2 of single draws
-    (the paper's figure), "mean" that of the mean of the draws. Scope "shared" compares all methods
+    (the paper's figure), "mean" that of the mean of the draws, "limit" that of the mean of
+    infinitely many, which compares with ridge. Scope "shared" compares all methods
     on the patients that have every condition; "own" takes every patient a method can serve.
 
     \b
@@ -108,12 +109,12 @@ def reconstruction(
         return
     table = results_table(results)
     for scope, rows in table.groupby("scope", sort=False):
-        shown = rows.drop(columns="scope").rename(
+        shown = rows.drop(columns=["scope", "r2_feature"]).rename(
             columns={
                 "r2_draw": "R2 draws",
                 "r2_draw_sd": "+-",
                 "r2_mean": "R2 mean",
-                "r2_feature": "R2 mean, per dim",
+                "r2_expectation": "R2 limit",
                 "energy_score": "energy",
                 "variance_ratio": "variance",
             }

@@ -34,6 +34,25 @@ def r2_per_feature(real: Float, generated: Float) -> NDArray[np.float64]:
         return np.where(total > 0, 1 - residual / total, np.nan)
 
 
+def r2_of_expectation(real: Float, draws: Float) -> float:
+    """Pooled R2 that the mean of infinitely many draws would reach, estimated from a few.
+
+    The mean of ``m`` draws carries their variance over ``m`` as additional squared error; that part
+    is estimated from the draws and taken off. This is what compares with a point prediction, at any
+    number of draws.
+
+    Parameters
+    ----------
+    real
+        Shape ``(patients, dim)``.
+    draws
+        Shape ``(patients, draws, dim)``, at least two draws.
+    """
+    sampling = draws.var(axis=1, ddof=1, dtype=np.float64).sum() / draws.shape[1]
+    total = float(np.sum((real - np.mean(real, dtype=np.float64)) ** 2, dtype=np.float64))
+    return r2_pooled(real, draws.mean(axis=1)) + float(sampling) / total
+
+
 def energy_score(real: Float, draws: Float) -> NDArray[np.float64]:
     """Energy score of each patient's draws (Gneiting & Raftery 2007, eq. 22); lower is better.
 

@@ -15,6 +15,7 @@ from codenoise.core.evaluation.baselines import ridge
 from codenoise.core.evaluation.metrics import (
     energy_score,
     interval_coverage,
+    r2_of_expectation,
     r2_per_feature,
     r2_pooled,
 )
@@ -42,6 +43,9 @@ class ReconstructionResult:
         Pooled R2 of single draws: mean and standard deviation over the draws (the paper's figure).
     r2_mean
         Pooled R2 of the mean of the draws.
+    r2_expectation
+        Pooled R2 that the mean of infinitely many draws would reach; compares with a point
+        prediction such as ridge.
     r2_feature
         Mean over latent dimensions of the R2 of the mean of the draws.
     energy_score
@@ -62,6 +66,7 @@ class ReconstructionResult:
     r2_draw: float
     r2_draw_sd: float
     r2_mean: float
+    r2_expectation: float
     r2_feature: float
     energy_score: float
     coverage: float
@@ -194,11 +199,13 @@ def _measures(real: Float32, draws: Float32) -> dict[str, float]:
     }
     if draws.shape[1] == 1:  # a point prediction has no distribution to measure
         unknown = ("r2_draw", "r2_draw_sd", "energy_score", "coverage", "variance_ratio")
-        return measures | dict.fromkeys(unknown, float("nan"))
+        known = {"r2_expectation": measures["r2_mean"]}
+        return measures | known | dict.fromkeys(unknown, float("nan"))
     single = [r2_pooled(real, draws[:, i]) for i in range(draws.shape[1])]
     return measures | {
         "r2_draw": float(np.mean(single)),
         "r2_draw_sd": float(np.std(single, ddof=1)),
+        "r2_expectation": r2_of_expectation(real, draws),
         "energy_score": float(energy_score(real, draws).mean()),
         "coverage": interval_coverage(real, draws),
         "variance_ratio": float(draws.var(axis=1, ddof=1).mean() / real.var(axis=0).mean()),
