@@ -53,15 +53,15 @@ from codenoise.registry.recipe import compose as compose_recipe
 )
 @click.option(
     "--sampler",
-    type=click.Choice(["ddim", "ddpm"]),
-    default="ddim",
+    type=click.Choice(["dpm-solver++", "ddim", "ddpm"]),
+    default="dpm-solver++",
     show_default=True,
     help="ddpm with 1000 steps is the paper's.",
 )
 @click.option(
     "--steps",
     type=click.IntRange(1, 1000),
-    help="Steps of the sampler. [default: 50 for ddim, 1000 for ddpm]",
+    help="Steps of the sampler. [default: 50, and 1000 for ddpm]",
 )
 @click.option(
     "--output",

@@ -209,7 +209,7 @@ def _validation(trained: TrainedDenoiser, origin: Origin) -> ExpertValidation:
         draws=measured.draws,
         cohort_digest=origin.cohort_digest,
         protocol=(
-            f"{measured.draws} DDIM draws of {config.validation_sampler_steps} steps; the "
+            f"{measured.draws} DPM-Solver++ draws of {config.validation_sampler_steps} steps; the "
             f"checkpoint with the lowest error of the mean of draws was kept on these same patients"
         ),
     )

@@ -11,7 +11,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 from pydantic import Field, ValidationError
 
-from codenoise.core.ensemble.settings import EngineSettings
+from codenoise.core.ensemble.settings import EngineSettings, SamplerName
 from codenoise.core.errors import EnsembleError, first_few
 from codenoise.core.files import atomic_file
 from codenoise.registry.compatibility import findings, usable
@@ -48,7 +48,7 @@ class Coherence(Strict):
 class Sampler(Strict):
     """How latents are drawn."""
 
-    name: Literal["ddim", "ddpm"] = "ddim"
+    name: SamplerName = "dpm-solver++"
     steps: Annotated[int, Field(ge=1, le=1000)] = 50
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -18,8 +18,8 @@ from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.coherence import incoherence
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.noise import Trajectory, trajectory_noise
-from codenoise.core.ensemble.samplers import ddim_step, ddpm_step, step_grid
-from codenoise.core.ensemble.settings import EngineSettings
+from codenoise.core.ensemble.samplers import sample, step_grid
+from codenoise.core.ensemble.settings import EngineSettings, SamplerName
 from codenoise.core.ensemble.weights import reliability_weights
 from codenoise.core.errors import EnsembleError
 
@@ -141,8 +141,9 @@ def _check(experts: Sequence[Expert], patients: Sequence[str], settings: EngineS
             )
     if len(set(patients)) != len(patients):
         raise EnsembleError("a patient is asked for twice; give each id once")
-    if settings.sampler not in ("ddim", "ddpm"):
-        raise EnsembleError(f"sampler {settings.sampler!r} is unknown; choose ddim or ddpm")
+    if settings.sampler not in get_args(SamplerName):
+        known = ", ".join(get_args(SamplerName))
+        raise EnsembleError(f"sampler {settings.sampler!r} is unknown; choose one of: {known}")
     if not 1 <= settings.steps <= linear_schedule().steps:
         raise EnsembleError(f"steps must be between 1 and 1000, not {settings.steps}")
 
@@ -194,7 +195,7 @@ class _Consensus:
         self.patients = patients
         self.weights = torch.from_numpy(weights).to(torch.float32)
         self.settings = settings
-        self.levels = step_grid(linear_schedule().alpha_bar, settings.steps)
+        self.levels = step_grid(linear_schedule().alpha_bar, settings.steps, settings.sampler)
         self._experts = experts
         self._latents = [
             torch.tensor(conditions[expert.condition].loc[list(patients)].to_numpy(np.float32))
@@ -233,21 +234,17 @@ def _sample(
 ) -> tuple[Tensor, Tensor]:
     """Run a block of trajectories from noise to latents (eq. 7), with the distance at each step."""
     terms = consensus.condition_terms(patients)
-    levels = [*consensus.levels, 1.0]
     distances = torch.full((len(noise), len(consensus.levels)), torch.nan)
-    x = noise[:, 0]
-    for step, (level, next_level) in enumerate(pairwise(levels)):
+
+    def agreed(x: Tensor, step: int) -> Tensor:
         epsilons = consensus.predict(x, step, terms)
-        epsilon = torch.einsum("k,knd->nd", consensus.weights, epsilons)
         if len(epsilons) > 1:
             distances[:, step] = incoherence(epsilons, consensus.weights)
-        if consensus.settings.sampler == "ddpm":
-            # The last step is free of noise, so there is one value fewer than steps to add.
-            fresh = noise[:, (step + 1) % noise.shape[1]]
-            x = ddpm_step(x, epsilon, float(level), float(next_level), fresh)
-        else:
-            x = ddim_step(x, epsilon, float(level), float(next_level))
-    return x, distances
+        return torch.einsum("k,knd->nd", consensus.weights, epsilons)
+
+    levels = consensus.levels.tolist()
+    latents = sample(consensus.settings.sampler, agreed, noise[:, 0], levels, noise[:, 1:])
+    return latents, distances
 
 
 def _complete(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-SamplerName = Literal["ddpm", "ddim"]
+SamplerName = Literal["ddpm", "ddim", "dpm-solver++"]
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class EngineSettings:
         How often a rejected trajectory is redrawn before its most coherent attempt is kept and
         flagged.
     sampler, steps
-        ``"ddpm"`` with 1,000 steps is the paper's; ``"ddim"`` needs few.
+        ``"ddpm"`` with 1,000 steps is the paper's; the others need few.
     """
 
     weighting: str = "inverse-mse"
     threshold: float = 1.0
     max_incoherent_fraction: float = 0.05
     max_retries: int = 10
-    sampler: SamplerName = "ddim"
+    sampler: SamplerName = "dpm-solver++"
     steps: int = 50

@@ -1,0 +1,63 @@
+"""Exact experts: for jointly Gaussian modalities the noise to predict is known in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from codenoise.core.diffusion.schedule import NoiseSchedule, linear_schedule
+from codenoise.core.ensemble.expert import Expert
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class GaussianDenoiser:
+    """Predicts the exact expected noise when ``x | c ~ N(gain @ c, covariance)``."""
+
+    gain: Array
+    covariance: Array
+    schedule: NoiseSchedule
+
+    def __call__(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+        steps = np.arange(self.schedule.steps)
+        level = float(np.interp(float(time[0]), steps, self.schedule.alpha_bar))
+        total = level * self.covariance + (1 - level) * np.eye(len(self.covariance))
+        mean = condition.double() @ torch.from_numpy(self.gain.T)
+        residual = x.double() - level**0.5 * mean
+        return ((1 - level) ** 0.5 * residual @ torch.from_numpy(np.linalg.inv(total))).float()
+
+
+@pytest.fixture
+def gaussian_expert() -> Callable[..., Expert]:
+    """Build an expert of modality ``condition`` -> ``x`` that knows its Gaussian exactly."""
+
+    def build(
+        gain: Array,
+        covariance: Array,
+        condition: str = "a",
+        mse: float = 1.0,
+        schedule: NoiseSchedule | None = None,
+        space: str = "sha256:" + "0" * 64,
+    ) -> Expert:
+        schedule = schedule or linear_schedule()
+        return Expert(
+            name=f"{condition}-to-x@1",
+            condition=condition,
+            target="x",
+            condition_space=f"{condition}-space",
+            target_space=space,
+            dim=len(covariance),
+            denoiser=GaussianDenoiser(gain, covariance, schedule),
+            schedule=schedule,
+            prediction="epsilon",
+            validation_mse=mse,
+        )
+
+    return build

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.spatial.distance import cosine
+from scipy.stats import kstest
+
+from codenoise.core.diffusion.schedule import linear_schedule
+from codenoise.core.ensemble.coherence import incoherence
+from codenoise.core.ensemble.noise import Trajectory, trajectory_noise
+from codenoise.core.ensemble.samplers import sample, step_grid
+from codenoise.core.ensemble.settings import SamplerName
+from codenoise.core.ensemble.weights import WEIGHTINGS, reliability_weights
+from codenoise.core.errors import CodenoiseError, EnsembleError
+
+Array = NDArray[np.float64]
+ERRORS = st.lists(st.floats(0.05, 10), min_size=1, max_size=6)
+
+
+def test_weights_of_the_reference_note() -> None:
+    errors = [0.20, 0.40, 0.95]
+    np.testing.assert_allclose(
+        reliability_weights("inverse-mse", errors), [0.585, 0.292, 0.123], atol=5e-4
+    )
+    np.testing.assert_allclose(
+        reliability_weights("softmax-inverse-mse", errors), [0.908, 0.075, 0.018], atol=6e-4
+    )
+    np.testing.assert_allclose(reliability_weights("uniform", errors), [1 / 3] * 3)
+
+
+@pytest.mark.parametrize("weighting", sorted(WEIGHTINGS))
+@given(errors=ERRORS)
+def test_weights_are_a_distribution_that_never_favours_the_worse(
+    weighting: str, errors: list[float]
+) -> None:
+    weights = reliability_weights(weighting, errors)
+    assert weights.sum() == pytest.approx(1)
+    assert (weights >= 0).all()
+    assert (np.diff(weights[np.argsort(errors)]) <= 1e-12).all()
+
+
+@pytest.mark.parametrize("errors", [[1.0, 0.0], [1.0, -1.0], [float("nan")], [float("inf")]])
+def test_weights_of_impossible_errors_are_refused(errors: list[float]) -> None:
+    with pytest.raises(EnsembleError, match="positive numbers"):
+        reliability_weights("inverse-mse", errors)
+
+
+def test_unknown_weighting_names_the_known() -> None:
+    with pytest.raises(EnsembleError, match="'best' is unknown; choose one of: inverse-mse"):
+        reliability_weights("best", [1.0])
+
+
+def test_incoherence_is_the_weighted_mean_of_pairwise_cosine_distances() -> None:
+    rng = np.random.default_rng(0)
+    epsilons = rng.normal(size=(3, 5, 8))
+    weights = np.array([0.5, 0.3, 0.2])
+    got = incoherence(torch.from_numpy(epsilons), torch.from_numpy(weights))
+    for row in range(5):
+        above = below = 0.0
+        for i in range(3):
+            for j in range(i + 1, 3):
+                pair = (weights[i] + weights[j]) / 2
+                above += pair * cosine(epsilons[i, row], epsilons[j, row])
+                below += pair
+        assert float(got[row]) == pytest.approx(above / below)
+
+
+def test_incoherence_of_equal_and_of_opposite_experts() -> None:
+    one = torch.randn(1, 4, 6)
+    weights = torch.tensor([0.7, 0.3])
+    same = incoherence(torch.cat([one, 3 * one]), weights)
+    opposite = incoherence(torch.cat([one, -one]), weights)
+    torch.testing.assert_close(same, torch.zeros(4), atol=1e-6, rtol=0)
+    torch.testing.assert_close(opposite, torch.full((4,), 2.0), atol=1e-6, rtol=0)
+
+
+def test_noise_of_a_trajectory_depends_on_its_name_alone() -> None:
+    names = [Trajectory("rna", f"p{i}", draw, 0) for i in range(4) for draw in range(2)]
+    together = trajectory_noise(names, seed=3, steps=2, dim=5)
+    for row, name in enumerate(names):
+        np.testing.assert_array_equal(together[row], trajectory_noise([name], 3, 2, 5)[0])
+    assert len({values.tobytes() for values in together}) == len(names)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [Trajectory("cna", "p", 0, 0), Trajectory("rna", "q", 0, 0), Trajectory("rna", "p", 1, 0),
+     Trajectory("rna", "p", 0, 1)],
+)  # fmt: skip
+def test_noise_differs_when_any_part_of_the_name_does(other: Trajectory) -> None:
+    one = trajectory_noise([Trajectory("rna", "p", 0, 0)], 0, 1, 16)
+    assert not np.array_equal(one, trajectory_noise([other], 0, 1, 16))
+    assert not np.array_equal(one, trajectory_noise([Trajectory("rna", "p", 0, 0)], 1, 1, 16))
+
+
+def test_noise_is_standard_normal() -> None:
+    names = [Trajectory("rna", f"patient {i}", 0, 0) for i in range(500)]
+    values = trajectory_noise(names, seed=0, steps=1, dim=16)
+    assert kstest(values.ravel(), "norm").pvalue > 0.01
+    assert abs(np.corrcoef(values[:, 0, :2].T)[0, 1]) < 0.15
+
+
+def gaussian_run(sampler: SamplerName, steps: int, mean: float, sd: float) -> Array:
+    """Sample ``N(mean, sd^2)`` with its exact noise prediction."""
+    generator = torch.Generator().manual_seed(0)
+    levels = step_grid(linear_schedule().alpha_bar, steps, sampler).tolist()
+
+    def exact(x: torch.Tensor, step: int) -> torch.Tensor:
+        level = levels[step]
+        epsilon: torch.Tensor = (1 - level) ** 0.5 * (x - level**0.5 * mean)
+        return epsilon / (level * sd**2 + 1 - level)
+
+    x = torch.randn(20_000, 1, generator=generator, dtype=torch.float64)
+    noise = torch.randn(20_000, steps - 1, 1, generator=generator) if sampler == "ddpm" else None
+    return sample(sampler, exact, x, levels, noise).numpy()
+
+
+@pytest.mark.parametrize(
+    ("sampler", "steps", "tolerance"),
+    [
+        ("ddpm", 1000, 0.04),
+        ("ddim", 1000, 0.02),
+        ("ddim", 50, 0.05),
+        ("dpm-solver++", 50, 0.02),
+        ("dpm-solver++", 20, 0.07),
+    ],
+)
+@pytest.mark.parametrize(("mean", "sd"), [(0.0, 1.0), (1.5, 0.4), (-0.7, 0.2)])
+def test_samplers_reach_a_gaussian_target(
+    sampler: SamplerName, steps: int, tolerance: float, mean: float, sd: float
+) -> None:
+    values = gaussian_run(sampler, steps, mean, sd)
+    assert values.mean() == pytest.approx(mean, abs=4 * sd / 20_000**0.5 + 0.005)
+    assert values.std() == pytest.approx(sd, rel=tolerance)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpm-solver++"])
+def test_more_steps_come_closer_to_the_target(sampler: SamplerName) -> None:
+    runs = [gaussian_run(sampler, steps, 1.0, 0.5).std() for steps in (10, 30, 100, 1000)]
+    errors = [abs(sd - runs[-1]) for sd in runs[:-1]]
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_the_second_order_sampler_converges_at_second_order() -> None:
+    # Without randomness in the target the error is the solver's alone.
+    ends = [gaussian_run("dpm-solver++", steps, 0.0, 0.5) for steps in (50, 100, 800)]
+    coarse, fine = (np.abs(run - ends[-1]).mean() for run in ends[:2])
+    assert 2.5 < coarse / fine < 6
+
+
+def test_unknown_sampler_is_refused() -> None:
+    with pytest.raises(CodenoiseError, match="'euler' is unknown; choose ddpm, ddim"):
+        sample("euler", lambda x, _: x, torch.zeros(1, 1), [0.5])  # type: ignore[arg-type]
+
+
+def test_step_grid_takes_both_ends_or_everything() -> None:
+    alpha_bar = linear_schedule().alpha_bar
+    for sampler in get_args(SamplerName):
+        np.testing.assert_array_equal(step_grid(alpha_bar, 1000, sampler), alpha_bar[::-1])
+        grid = step_grid(alpha_bar, 7, sampler)
+        assert len(grid) == 7
+        np.testing.assert_allclose(grid[[0, -1]], alpha_bar[[-1, 0]])
+        assert (np.diff(step_grid(alpha_bar, 900, sampler)) > 0).all()
+        assert step_grid(alpha_bar, 1, sampler).tolist() == [alpha_bar[-1]]

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import shutil
+from itertools import permutations
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from codenoise.core.cohort.cohort import read_cohort
+from codenoise.core.cohort.splits import read_split
+from codenoise.registry.bank import read_bank_recipe, train_bank
+from codenoise.registry.compatibility import findings
+from codenoise.registry.discovery import discover
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = ROOT / "plugins"
+SPLIT = PLUGINS / "tcga_split.csv"
+FULL = ROOT.parent / "shared" / "data" / "tcga"
+FIRST = ("rna", "rppa", "cna", "wsi")
+
+
+@pytest.mark.usefixtures("bank")
+def test_every_bundled_plugin_is_sound() -> None:
+    results = list(findings(discover(checksums=True)))
+    assert [finding for finding in results if not finding.ok] == []
+
+
+@pytest.mark.usefixtures("bank")
+def test_every_ordered_pair_of_the_four_modalities_is_there() -> None:
+    pairs = {
+        (plugin.manifest.condition[0].modality, plugin.manifest.target.modality)
+        for plugin in discover().experts
+    }
+    assert set(permutations(FIRST, 2)) <= pairs
+
+
+@pytest.mark.usefixtures("bank")
+def test_licences_are_those_of_the_sources() -> None:
+    recipe = read_bank_recipe(PLUGINS / "tcga.toml")
+    for plugin in discover().experts:
+        ends = (plugin.manifest.condition[0].modality, plugin.manifest.target.modality)
+        for modality in ends:
+            assert recipe.modalities[modality].license in plugin.manifest.license
+        assert ("CC-BY-NC-SA-4.0" in plugin.manifest.license) == ("wsi" in ends)
+
+
+@pytest.mark.usefixtures("bank")
+def test_cards_say_it_where_an_expert_knows_no_more_than_the_mean() -> None:
+    for plugin in discover().experts:
+        card = (plugin.folder / "README.md").read_text()
+        useless = plugin.manifest.validation.r2_mean_of_draws <= 0
+        assert ("no better than predicting the average patient" in card) == useless
+
+
+def test_split_is_80_5_15_of_the_complete_and_example_patients_are_test_patients() -> None:
+    split = read_split(SPLIT)
+    assert (split == "test").sum() == 475
+    for folder in ("cohort", "truth"):
+        for path in (ROOT / "examples" / "tcga" / folder).glob("*.csv"):
+            patients = pd.read_csv(path, usecols=["patient"]).patient
+            assert (split[patients] == "test").all(), path
+
+
+def test_example_truth_is_of_patients_whose_modality_the_cohort_lacks() -> None:
+    cohort = read_cohort(ROOT / "examples" / "tcga" / "cohort")
+    truth = read_cohort(ROOT / "examples" / "tcga" / "truth")
+    for modality, table in truth.tables.items():
+        assert not set(table.frame.index) & set(cohort.tables[modality].frame.index)
+        assert set(table.frame.index) <= set(cohort.patients)
+        assert list(table.frame.columns) == list(cohort.tables[modality].frame.columns)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FULL.is_dir(), reason="the full cohort is not here")
+def test_bank_was_made_from_train_and_validation_patients_alone(tmp_path: Path) -> None:
+    """Fingerprints hold digests of the data: recomputed without test patients they agree."""
+    root = tmp_path / "plugins"
+    shutil.copytree(PLUGINS, root)
+    recipe, split = read_bank_recipe(PLUGINS / "tcga.toml"), read_split(SPLIT)
+    cohort = read_cohort(FULL, list(recipe.modalities))
+    cohort = cohort.subset(split.index[split != "test"])
+    outcomes = train_bank(recipe, cohort, split, root)
+    assert {outcome.status for outcome in outcomes} <= {"up to date", "too few patients"}
+
+
+@pytest.mark.skipif(not FULL.is_dir(), reason="the full cohort is not here")
+def test_test_patients_have_rna_rppa_and_cna() -> None:
+    split = read_split(SPLIT)
+    tests = set(split.index[split == "test"])
+    for modality in ("rna", "rppa", "cna"):
+        assert tests <= set(pd.read_parquet(FULL / f"{modality}.parquet", columns=[]).index)
+    types = pd.read_parquet(FULL / "clinical.parquet").cancer_type
+    share = types[list(tests)].value_counts() / len(tests)
+    complete = set(split.index)
+    for modality in ("rna", "rppa", "cna"):
+        complete &= set(pd.read_parquet(FULL / f"{modality}.parquet", columns=[]).index)
+    expected = types[list(complete)].value_counts() / len(complete)
+    assert len(tests) / len(complete) == pytest.approx(0.15, abs=0.002)
+    assert (share - expected).abs().max() < 0.003
+
+
+def test_manifests_hold_no_path_of_the_machine_they_were_made_on() -> None:
+    for path in PLUGINS.glob("*/*/*.json"):
+        assert str(ROOT.parent) not in json.dumps(json.loads(path.read_text()))
