@@ -34,7 +34,7 @@ def list_command(as_json: bool) -> None:
             "condition": plugin.manifest.condition[0].modality,
             "target": plugin.manifest.target.modality,
             "patients": plugin.manifest.training.n,
-            "validation R2": plugin.manifest.validation.r2_mean_of_draws,
+            "validation R2": plugin.manifest.validation.r2_expectation,
             "license": plugin.manifest.license,
             "distribution": plugin.distribution,
         }
@@ -44,7 +44,7 @@ def list_command(as_json: bool) -> None:
         print_json({"experts": rows, "broken": [asdict(broken) for broken in inventory.broken]})
         return
     if rows:
-        print_table(rows, f"{len(rows)} experts (validation R2: mean of draws, latent, pooled)")
+        print_table(rows, f"{len(rows)} experts (validation R2: of the expected latents, pooled)")
     else:
         click.echo("no expert is installed; pip install one, e.g. codenoise-expert-rna-to-rppa")
     warn_of_broken(inventory.broken)

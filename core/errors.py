@@ -28,6 +28,12 @@ class EnsembleError(CodenoiseError):
     """A recipe asks for something its experts cannot give."""
 
 
+def one_line(problem: BaseException) -> str:
+    """The first line of another library's message, or the kind of error where it has none."""
+    text = str(problem).strip()
+    return text.splitlines()[0] if text else type(problem).__name__
+
+
 def first_few(values: Iterable[object], limit: int = 3) -> str:
     """Name the first ``limit`` values and count the others, for use inside a message.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -100,7 +101,7 @@ class Outcome:
     n_train, n_validation
         Patients.
     r2
-        Validation R2: of reconstruction for a space, of the mean of draws for an expert.
+        Validation R2: of reconstruction for a space, of the expectation of draws for an expert.
     seconds
         Time its training took.
     """
@@ -125,6 +126,7 @@ class _Job:
     target: SpaceManifest
     origin: Origin
     root: Path
+    parent: int
 
 
 Report = Callable[[Outcome, int, int], None]
@@ -316,7 +318,7 @@ def _plan(
     )
     held = _existing(manifest_path(root, "expert", name), ExpertManifest, fingerprint)
     if held is not None:
-        r2 = held.validation.r2_mean_of_draws
+        r2 = held.validation.r2_expectation
         return Outcome("expert", name, "up to date", *counts, r2, held.training.seconds)
     cohort_digest = identity_digest(
         {m: spaces[m].training.fingerprint for m in (condition, target)}
@@ -330,6 +332,7 @@ def _plan(
         target=spaces[target],
         origin=origin,
         root=root,
+        parent=os.getpid(),
         train=data["train"],
         validation=data["validation"],
     )
@@ -355,10 +358,15 @@ def _train_one(job: _Job) -> Outcome:
 
     from codenoise.core.diffusion.training import train_pair
 
+    def stop_if_orphaned(*_: int) -> None:
+        # A killed parent cannot stop its workers; they must not go on writing packages.
+        if job.parent not in (os.getpid(), os.getppid()):
+            raise SystemExit(1)
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        trained = train_pair(job.train, job.validation, job.config)
+        trained = train_pair(job.train, job.validation, job.config, progress=stop_if_orphaned)
     finally:
         torch.set_num_threads(threads)
     manifest = build_expert(
@@ -377,6 +385,6 @@ def _train_one(job: _Job) -> Outcome:
         "trained",
         len(job.train),
         len(job.validation),
-        manifest.validation.r2_mean_of_draws,
+        manifest.validation.r2_expectation,
         trained.seconds,
     )

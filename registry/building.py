@@ -204,6 +204,7 @@ def _validation(trained: TrainedDenoiser, origin: Origin) -> ExpertValidation:
         r2=measured.r2,
         mse_mean_of_draws=measured.mse_mean,
         r2_mean_of_draws=measured.r2_mean,
+        r2_expectation=measured.r2_expectation,
         energy_score=measured.energy_score,
         noise_mse_by_level=list(measured.noise_mse),
         draws=measured.draws,

@@ -89,6 +89,7 @@ class ExpertValidation(Strict):
     r2: float
     mse_mean_of_draws: Annotated[float, Field(gt=0)]
     r2_mean_of_draws: float
+    r2_expectation: float
     energy_score: float
     noise_mse_by_level: list[float]
     draws: Positive

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from codenoise.core.cohort.tables import Table, read_table, table_suffix, union_order
-from codenoise.core.errors import DataError, first_few
+from codenoise.core.cohort.tables import READ_ERRORS, Table, read_table, table_suffix, union_order
+from codenoise.core.errors import DataError, first_few, one_line
 
 CLINICAL = "clinical"
 
@@ -69,7 +69,8 @@ class Cohort:
         content = hashlib.sha256()
         for name in sorted(self.tables):
             values = self.tables[name].frame
-            content.update("\x1f".join([name, *values.index, *values.columns]).encode())
+            labels = "\x1f".join([name, *values.index, *values.columns])
+            content.update(f"{values.shape}{labels}".encode())
             content.update(values.to_numpy(dtype="<f8").tobytes())
         return f"sha256:{content.hexdigest()}"
 
@@ -121,16 +122,23 @@ def read_clinical(folder: Path) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If there is none.
+        If there is none, or it cannot be read.
     """
+    if not folder.is_dir():
+        raise DataError(f"cohort {folder} is not a folder")
     paths = [p for p in sorted(folder.iterdir()) if p.name.startswith(f"{CLINICAL}.")]
     if not paths:
         raise DataError(f"{folder} has no clinical table; expected e.g. clinical.csv")
     path = paths[0]
-    if path.suffix == ".parquet":
-        frame = pd.read_parquet(path)
-    else:
-        separator = "\t" if ".tsv" in path.suffixes else ","
-        frame = pd.read_csv(path, sep=separator, index_col=0)
+    try:
+        if path.suffix == ".parquet":
+            frame = pd.read_parquet(path)
+        else:
+            separator = "\t" if ".tsv" in path.suffixes else ","
+            # Ids are text: read as numbers, 0012 would lose its zeros.
+            frame = pd.read_csv(path, sep=separator, dtype={0: str})
+            frame = frame.set_index(frame.columns[0])
+    except READ_ERRORS as problem:
+        raise DataError(f"{path} cannot be read: {one_line(problem)}") from None
     frame.index = frame.index.astype(str)
     return frame

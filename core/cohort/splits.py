@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from codenoise.core.errors import DataError, first_few
+from codenoise.core.errors import DataError, first_few, one_line
 from codenoise.core.files import atomic_file
 
 SPLITS = ("train", "validation", "test")
@@ -27,7 +27,8 @@ def split_patients(
     Parameters
     ----------
     strata
-        Stratum (cancer type) of each patient, indexed by patient id.
+        Stratum (cancer type) of each patient, indexed by patient id; those without one form a
+        stratum of their own.
     complete
         Ids that may be test patients.
     seed
@@ -42,7 +43,7 @@ def split_patients(
     rest = FRACTIONS["train"] + FRACTIONS["validation"]
     allowed = set(complete)
     assigned: dict[str, str] = {}
-    for _, stratum in sorted(strata.groupby(strata), key=lambda item: str(item[0])):
+    for _, stratum in sorted(strata.groupby(strata, dropna=False), key=lambda item: str(item[0])):
         ids = sorted(stratum.index)
         for group in ([i for i in ids if i in allowed], [i for i in ids if i not in allowed]):
             shuffled = [group[i] for i in rng.permutation(len(group))]
@@ -73,7 +74,7 @@ def read_split(path: Path) -> pd.Series[str]:
     except FileNotFoundError:
         raise DataError(f"{path} is not there; make it with 'codenoise train split'") from None
     except (OSError, ValueError) as problem:
-        raise DataError(f"{path} cannot be read as CSV: {problem}") from None
+        raise DataError(f"{path} cannot be read as CSV: {one_line(problem)}") from None
     if list(frame.columns) != ["patient", "split"]:
         raise DataError(f"{path} has columns {list(frame.columns)}; expected patient,split")
     twice = frame.patient[frame.patient.duplicated()].unique()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import warnings
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +14,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from codenoise.core.errors import DataError, first_few
+from codenoise.core.errors import DataError, first_few, one_line
 from codenoise.core.files import atomic_file
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+# What the libraries behind a reader raise for a file that is damaged or something else.
+READ_ERRORS = (
+    OSError,
+    ValueError,
+    EOFError,
+    zlib.error,
+    pa.ArrowException,
+    pd.errors.ParserWarning,
+)
 SUFFIXES = (".parquet", *SEPARATORS, *(f"{suffix}.gz" for suffix in SEPARATORS))
 
 
@@ -95,9 +107,8 @@ def read_table(path: Path) -> Table:
         raw = pd.read_parquet(path) if suffix == ".parquet" else _read_text(path, suffix)
     except FileNotFoundError:
         raise DataError(f"{path} is not there") from None
-    except (OSError, ValueError, EOFError, pa.ArrowException) as problem:
-        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        raise DataError(f"{path} cannot be read as {suffix}: {reason}") from None
+    except READ_ERRORS as problem:
+        raise DataError(f"{path} cannot be read as {suffix}: {one_line(problem)}") from None
     if suffix == ".parquet" and isinstance(raw.index, pd.RangeIndex) and len(raw.columns):
         raw = raw.set_index(raw.columns[0])
     _check_labels(raw, path)
@@ -112,15 +123,25 @@ def _read_text(path: Path, suffix: str) -> pd.DataFrame:
     # The header is read apart because pandas renames duplicate columns without a word.
     lines = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, keep_default_na=False)
     header = lines.iloc[0].tolist()
-    frame = pd.read_csv(
-        path, sep=separator, header=None, skiprows=1, names=range(len(header)), dtype=str,
-        index_col=False, on_bad_lines="error",
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        # A first row longer than the header would lose its last cells with a mere warning.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        frame = pd.read_csv(
+            path,
+            sep=separator,
+            header=None,
+            skiprows=1,
+            names=range(len(header)),
+            dtype=str,
+            index_col=False,
+        )
     frame.columns = pd.Index(header)
     return frame.set_index(header[0]) if header.count(header[0]) == 1 else frame
 
 
 def _check_labels(raw: pd.DataFrame, path: Path) -> None:
+    if raw.index.nlevels > 1:
+        raise DataError(f"{path} has {raw.index.nlevels} index levels; expected one, patient ids")
     if not len(raw) or not len(raw.columns):
         raise DataError(f"{path} holds {len(raw)} patients and {len(raw.columns)} features")
     if raw.index.hasnans:
@@ -136,7 +157,10 @@ def _check_labels(raw: pd.DataFrame, path: Path) -> None:
 
 
 def _numbers(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
-    if all(pd.api.types.is_float_dtype(kind) for kind in raw.dtypes):
+    for column, kind in raw.dtypes.items():
+        if kind.kind in "mM":  # pandas would turn these into nanoseconds
+            raise DataError(f"{path}, column {column!r} holds dates or times; expected numbers")
+    if all(kind in (np.float32, np.float64) for kind in raw.dtypes):
         values = raw
     else:
         values = raw.apply(pd.to_numeric, errors="coerce").astype(np.float64)
@@ -160,12 +184,11 @@ def write_table(table: Table, folder: Path, stem: str) -> Path:
             table.frame.to_parquet(temporary, compression="zstd")
         else:
             cells = table.text if table.text is not None else _as_text(table.frame)
-            cells.to_csv(
-                temporary,
-                sep=SEPARATORS[table.suffix.removesuffix(".gz")],
-                compression={"method": "gzip", "mtime": 0} if path.suffix == ".gz" else None,
-                quoting=csv.QUOTE_MINIMAL,
-            )
+            separator = SEPARATORS[table.suffix.removesuffix(".gz")]
+            content = cells.to_csv(sep=separator, quoting=csv.QUOTE_MINIMAL).encode()
+            if table.suffix.endswith(".gz"):
+                content = gzip.compress(content, mtime=0)  # equal tables make equal files
+            temporary.write_bytes(content)
     return path
 
 

@@ -17,7 +17,7 @@ from codenoise.core.diffusion.prediction import Prediction, to_epsilon, training
 from codenoise.core.diffusion.schedule import NoiseSchedule, linear_schedule
 from codenoise.core.ensemble.samplers import sample, step_grid
 from codenoise.core.errors import DataError
-from codenoise.core.evaluation.metrics import energy_score, r2_pooled
+from codenoise.core.evaluation.metrics import energy_score, r2_of_expectation, r2_pooled
 
 Float32 = NDArray[np.float32]
 NOISE_LEVELS = 10
@@ -100,6 +100,8 @@ class Validation:
         Of single draws against the real latents, averaged over draws (the paper's measure).
     mse_mean, r2_mean
         Of the mean of ``draws`` draws.
+    r2_expectation
+        R2 that the mean of infinitely many draws would reach: what the expert knows.
     energy_score
         Mean energy score of the draws; lower is better.
     noise_mse
@@ -114,6 +116,7 @@ class Validation:
     r2: float
     mse_mean: float
     r2_mean: float
+    r2_expectation: float
     energy_score: float
     noise_mse: tuple[float, ...]
     draws: int
@@ -223,6 +226,7 @@ def validate(
         r2=float(np.mean([r2_pooled(data.target, draw) for draw in single])),
         mse_mean=float(np.mean((mean - data.target) ** 2)),
         r2_mean=r2_pooled(data.target, mean),
+        r2_expectation=r2_of_expectation(data.target, draws),
         energy_score=float(np.mean(energy_score(data.target, draws))),
         noise_mse=_noise_error(denoiser, data, config, schedule),
         draws=draws.shape[1],

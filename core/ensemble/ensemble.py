@@ -118,7 +118,8 @@ class Ensemble:
         cohort
             Tables of the modalities the ensemble knows. A target without a table gets one.
         draws
-            Generated versions per patient and missing modality; the completed value is their mean.
+            Generated versions per patient and missing modality, at least 2; the completed value is
+            their mean.
         seed
             Same seed, ensemble and values: same result, whatever the order of the patients.
         targets
@@ -129,9 +130,11 @@ class Ensemble:
         Raises
         ------
         EnsembleError
-            If a modality of the cohort is unknown to the ensemble, a target has no expert, or the
-            tables have no patient in common.
+            If a modality of the cohort is unknown to the ensemble, a target has no expert, the
+            tables have no patient in common, or fewer than 2 draws are asked for.
         """
+        if draws < 2:
+            raise EnsembleError(f"the spread of values needs at least 2 draws, not {draws}")
         wanted = self.check(cohort, targets)
         conditions = self.encode(cohort)
         patients = cohort.patients
@@ -160,6 +163,8 @@ class Ensemble:
                     f"{', '.join(sorted(self.spaces))}; rename the file, or name "
                     f"the tables to read with --modality"
                 )
+        if not cohort.tables:
+            raise EnsembleError("the cohort has no table; give at least one modality")
         mask = cohort.mask()
         if len(cohort.tables) > 1 and not (mask.sum(axis=1) > 1).any():
             ids = "; ".join(

@@ -117,7 +117,8 @@ def complete_table(
     result.spread[space.modality] = like(spread.mask(observed, 0.0), table)
     result.mask[space.modality] = like(origin, table)
     result.generations[space.modality] = generation
-    result.report = pd.concat([result.report, _report(space.modality, generation)])
+    report = _report(space.modality, generation)
+    result.report = pd.concat([result.report, report], ignore_index=True)
 
 
 def _table_of(cohort: Cohort, space: Space) -> Table:

@@ -19,8 +19,14 @@ def r2_pooled(real: Float, generated: Float) -> float:
     summed over every entry of the ``(patients, dim)`` arrays.
     """
     residual = float(np.sum((real - generated) ** 2, dtype=np.float64))
-    total = float(np.sum((real - np.mean(real, dtype=np.float64)) ** 2, dtype=np.float64))
-    return 1 - residual / total if total > 0 else float("nan")
+    return 1 - residual / _deviation(real)
+
+
+def _deviation(real: Float) -> float:
+    """Squared deviation from the grand mean, summed; NaN where nothing varies."""
+    if np.ptp(real) == 0:  # the sum itself may be a rounding error above zero
+        return float("nan")
+    return float(np.sum((real - np.mean(real, dtype=np.float64)) ** 2, dtype=np.float64))
 
 
 def r2_per_feature(real: Float, generated: Float) -> NDArray[np.float64]:
@@ -29,9 +35,9 @@ def r2_per_feature(real: Float, generated: Float) -> NDArray[np.float64]:
     Columns that do not vary give NaN.
     """
     residual = np.sum((real - generated) ** 2, axis=0, dtype=np.float64)
-    total = np.sum((real - real.mean(axis=0)) ** 2, axis=0, dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(total > 0, 1 - residual / total, np.nan)
+    total = np.asarray(np.sum((real - real.mean(axis=0)) ** 2, axis=0, dtype=np.float64))
+    total[np.ptp(real, axis=0) == 0] = np.nan
+    return np.asarray(1 - residual / total)
 
 
 def r2_of_expectation(real: Float, draws: Float) -> float:
@@ -49,8 +55,7 @@ def r2_of_expectation(real: Float, draws: Float) -> float:
         Shape ``(patients, draws, dim)``, at least two draws.
     """
     sampling = draws.var(axis=1, ddof=1, dtype=np.float64).sum() / draws.shape[1]
-    total = float(np.sum((real - np.mean(real, dtype=np.float64)) ** 2, dtype=np.float64))
-    return r2_pooled(real, draws.mean(axis=1)) + float(sampling) / total
+    return r2_pooled(real, draws.mean(axis=1)) + float(sampling) / _deviation(real)
 
 
 def energy_score(real: Float, draws: Float) -> NDArray[np.float64]:
@@ -82,9 +87,9 @@ def energy_score(real: Float, draws: Float) -> NDArray[np.float64]:
 def interval_coverage(real: Float, draws: Float, level: float = 0.9) -> float:
     """Share of real values inside the central interval of their draws.
 
-    With ``m`` draws the interval lies between order statistics interpolated so that draws
-    exchangeable with the real value cover it with probability ``level``; below
-    ``m = (1 + level) / (1 - level)`` draws (19 at 0.9) that cannot be reached and NaN is returned.
+    With ``m`` draws the interval lies between order statistics at ``(m + 1) * tail``: exact for
+    draws exchangeable with the real value where that is a whole number, and nearly so between.
+    Below ``m = (1 + level) / (1 - level)`` draws (19 at 0.9) it cannot be reached: NaN.
 
     Parameters
     ----------
@@ -98,7 +103,7 @@ def interval_coverage(real: Float, draws: Float, level: float = 0.9) -> float:
     count = draws.shape[1]
     tail = (1 - level) / 2
     # Weibull plotting positions k / (m + 1) are the exact coverage of order statistics.
-    if tail * (count + 1) < 1:
+    if tail * (count + 1) < 1 - 1e-9:  # 0.05 * 20 is below 1 in floating point
         return float("nan")
     low, high = np.quantile(draws, [tail, 1 - tail], axis=1, method="weibull")
     return float(np.mean((real >= low) & (real <= high)))

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from codenoise.core.ensemble.imputation import Origin
-from codenoise.core.errors import DataError
-from codenoise.core.evaluation.metrics import r2_per_feature, r2_pooled
+from codenoise.core.errors import DataError, SpaceError, first_few
+from codenoise.core.evaluation.metrics import r2_pooled
 from codenoise.core.spaces.space import Space
+
+Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -63,32 +66,52 @@ def against_truth(
 
     Raises
     ------
+    SpaceError
+        If the truth lacks features of the space.
     DataError
         If no generated patient has a truth.
     """
     features = list(space.features)
+    absent = [name for name in features if name not in truth.columns]
+    if absent:
+        raise SpaceError(
+            f"the truth of {space.modality} lacks {len(absent)} of the {len(features)} features of "
+            f"space {space.reference}: {first_few(absent)}"
+        )
+    known_patients = truth.index[truth[features].notna().any(axis=1)]
     generated = mask.index[(mask[features] == Origin.GENERATED).any(axis=1)]
-    patients = [patient for patient in truth.index if patient in set(generated)]
+    patients = list(known_patients.intersection(generated, sort=False))
     if not patients:
         raise DataError(
-            f"{space.modality}: none of the {len(truth)} patients with a truth was generated; "
-            f"give the truth of patients that lacked the modality"
+            f"{space.modality}: none of the {len(known_patients)} patients with a truth was "
+            f"generated; give the truth of patients that lacked the modality"
         )
     real = truth.loc[patients, features].to_numpy(dtype=np.float32)
     guess = completed.loc[patients, features].to_numpy(dtype=np.float32)
     known = ~np.isnan(real)
-    # A gap in the truth counts as met, so that it adds no error.
-    wanted = space.standardised(np.where(known, real, guess))
-    got = space.standardised(guess)
-    distance = np.abs(real - guess)[known]
-    width = 1.645 * spread.loc[patients, features].to_numpy(dtype=np.float32)[known]
-    encoded = [space.encode(table.loc[patients, features]) for table in (truth, completed)]
+    wanted, got = space.standardised(real), space.standardised(guess)
+    within = np.abs(real - guess) <= 1.645 * spread.loc[patients, features].to_numpy(np.float32)
+    # A gap in the truth is taken as met, so that it adds no error to the latents.
+    filled = pd.DataFrame(np.where(known, real, guess), index=patients, columns=features)
     return TruthResult(
         target=space.modality,
         patients=len(patients),
         values=int(known.sum()),
-        r2_latent=r2_pooled(encoded[0].to_numpy(), encoded[1].to_numpy()),
+        r2_latent=r2_pooled(
+            space.encode(filled).to_numpy(), space.encode(completed.loc[patients]).to_numpy()
+        ),
         r2_feature_pooled=r2_pooled(wanted[known], got[known]),
-        r2_feature_mean=float(np.nanmean(r2_per_feature(wanted, got))),
-        within_90=float(np.mean(distance <= width)),
+        r2_feature_mean=_feature_mean(wanted, got, known),
+        within_90=float(within[known].mean()),
     )
+
+
+def _feature_mean(wanted: Float32, got: Float32, known: NDArray[np.bool_]) -> float:
+    """Mean R2 of the features that vary among the patients in which they are known."""
+    each = [
+        r2_pooled(wanted[rows, column], got[rows, column])
+        for column, rows in enumerate(known.T)
+        if rows.any()
+    ]
+    defined = [value for value in each if not np.isnan(value)]
+    return float(np.mean(defined)) if defined else float("nan")

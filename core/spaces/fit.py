@@ -69,7 +69,7 @@ def fit_space(
         If there are too few patients or features for ``dim`` dimensions.
     """
     gaps = train.isna().mean()
-    kept = train.columns[(gaps <= MAX_FEATURE_GAPS) & (train.std() > 0)]
+    kept = train.columns[(gaps <= MAX_FEATURE_GAPS) & (train.max() > train.min())]
     if len(train) <= dim or len(kept) < dim or len(validation) < 2:
         raise DataError(
             f"a {dim}-dimensional space of {modality} needs more than {dim} training patients, "
@@ -82,6 +82,12 @@ def fit_space(
     standardised = ((filled - center) / scale).clip(-CLIP, CLIP).to_numpy(dtype=np.float32)
     encoder = PCAEncoder.fit(standardised, dim)
     codes = encoder.encode(standardised)
+    directions = int((codes.std(axis=0) > 1e-4).sum())
+    if directions < dim:
+        raise DataError(
+            f"a {dim}-dimensional space of {modality} needs training patients that vary in {dim} "
+            f"directions, these vary in {directions}; fit at most {directions} dimensions"
+        )
     space = Space(
         modality=modality,
         name=name,
@@ -97,7 +103,8 @@ def fit_space(
         max_missing_fraction=MAX_PATIENT_GAPS if gaps[kept].max() > 0 else 0.0,
     )
     real = validation[kept].fillna(median).to_numpy(dtype=np.float32)
-    decoded = space.decode(space.encode(validation[kept]).to_numpy())
+    encoded = space.encode(validation[kept], f"the validation table of {modality}")
+    decoded = space.decode(encoded.to_numpy())
     residual = (real - decoded).std(axis=0).astype(np.float32)
     wanted, got = space.standardised(real), space.standardised(decoded)
     return FittedSpace(

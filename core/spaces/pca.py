@@ -8,6 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from codenoise.core.errors import SpaceError
+
 Float32 = NDArray[np.float32]
 
 
@@ -34,13 +36,27 @@ class PCAEncoder:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Float32]) -> PCAEncoder:
-        """Rebuild from `tensors`."""
-        return cls(tensors["components"])
+        """Rebuild from `tensors`.
+
+        Raises
+        ------
+        SpaceError
+            If the components are no matrix.
+        """
+        components = tensors["components"]
+        if components.ndim != 2:
+            raise SpaceError(f"PCA components have shape {components.shape}, expected a matrix")
+        return cls(components)
 
     @property
     def dim(self) -> int:
         """Latent dimensions."""
         return len(self.components)
+
+    @property
+    def features(self) -> int:
+        """Features the encoder takes."""
+        return int(self.components.shape[1])
 
     def tensors(self) -> dict[str, Float32]:
         """What has to be stored, by name."""

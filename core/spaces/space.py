@@ -20,6 +20,9 @@ Float32 = NDArray[np.float32]
 # Standardised values beyond this many standard deviations are clipped before encoding: a single
 # corrupt value must not move a patient across the whole space.
 CLIP = 10.0
+# Rows are encoded in blocks of this size, padded when fewer: matrix kernels round differently for
+# different shapes, and a patient's latents must not depend on who else is in the table.
+BLOCK = 64
 
 
 class Encoder(Protocol):
@@ -31,6 +34,8 @@ class Encoder(Protocol):
     def from_tensors(cls, tensors: dict[str, Float32]) -> Self: ...  # noqa: D102
     @property
     def dim(self) -> int: ...  # noqa: D102
+    @property
+    def features(self) -> int: ...  # noqa: D102
     def tensors(self) -> dict[str, Float32]: ...  # noqa: D102
     def encode(self, values: Float32) -> Float32: ...  # noqa: D102
     def decode(self, codes: Float32) -> Float32: ...  # noqa: D102
@@ -144,6 +149,11 @@ class Space:
             )
         except KeyError as missing:
             raise SpaceError(f"space {name}@{version} lacks the tensor {missing}") from None
+        if space.encoder.features != len(space.features):
+            raise SpaceError(
+                f"the encoder of space {space.reference} takes {space.encoder.features} features, "
+                f"the space has {len(space.features)}"
+            )
         sizes = {"latent_mean": space.dim, "latent_scale": space.dim}
         for tensor in _TENSORS:
             size = sizes.get(tensor, len(space.features))
@@ -182,7 +192,7 @@ class Space:
         if gaps.any():
             self._check_gaps(table, gaps, source)
             values = np.where(gaps, self.median, values)
-        codes = self.encoder.encode(self._standardised(values))
+        codes = self._encoded(self._standardised(values))
         latents = (codes - self.latent_mean) / self.latent_scale
         return pd.DataFrame(latents.astype(np.float32), index=table.index)
 
@@ -194,6 +204,14 @@ class Space:
     def standardised(self, values: Float32) -> Float32:
         """Features ``(..., features)`` in units of the training patients' standard deviations."""
         return np.asarray((values - self.center) / self.scale, dtype=np.float32)
+
+    def _encoded(self, values: Float32) -> Float32:
+        rows = -(-len(values) // BLOCK) * BLOCK
+        padded = np.zeros((rows, values.shape[1]), dtype=np.float32)
+        padded[: len(values)] = values
+        codes = [self.encoder.encode(padded[i : i + BLOCK]) for i in range(0, rows, BLOCK)]
+        empty = np.empty((0, self.dim), dtype=np.float32)
+        return np.concatenate([empty, *codes])[: len(values)]
 
     def _standardised(self, values: Float32) -> Float32:
         return np.clip(self.standardised(values), -CLIP, CLIP)

@@ -98,15 +98,17 @@ def test_the_digest_is_that_of_the_content(cohort: Cohort) -> None:
 
 
 def test_the_digest_does_not_depend_on_the_order_of_the_tables(cohort: Cohort) -> None:
-    assert Cohort(dict(reversed(cohort.tables.items()))).digest() == cohort.digest()
+    assert Cohort(dict(reversed(list(cohort.tables.items())))).digest() == cohort.digest()
 
 
 @pytest.mark.parametrize("row", range(3))
 @pytest.mark.parametrize("column", range(2))
 def test_the_digest_changes_with_any_value(cohort: Cohort, row: int, column: int) -> None:
-    frame = cohort.tables["rna"].frame.copy()
-    frame.iloc[row, column] = np.nextafter(np.nan_to_num(frame.iloc[row, column]), np.inf)
-    assert Cohort({**cohort.tables, "rna": Table(frame)}).digest() != cohort.digest()
+    frame = cohort.tables["rna"].frame
+    values = frame.to_numpy(copy=True)
+    values[row, column] = np.nextafter(np.nan_to_num(values[row, column]), np.inf)
+    other = pd.DataFrame(values, index=frame.index, columns=frame.columns)
+    assert Cohort({**cohort.tables, "rna": Table(other)}).digest() != cohort.digest()
 
 
 def test_the_digest_changes_with_any_id_feature_and_modality(cohort: Cohort) -> None:
@@ -129,12 +131,14 @@ def test_the_digest_tells_patients_from_features() -> None:
     assert wide.digest() != tall.digest()
 
 
-def test_the_real_cohort_is_read(tmp_path: Path) -> None:
+def test_the_real_cohort_is_read() -> None:
     cohort = read_cohort(EXAMPLE)
-    assert sorted(cohort.tables) == ["cna", "rna", "rppa", "wsi"]
+    assert {"cna", "rna", "rppa", "wsi"} <= set(cohort.tables)
+    assert "clinical" not in cohort.tables
     mask = cohort.mask()
-    assert len(mask) == 64
-    assert mask.sum().to_dict() == {"cna": 45, "rna": 18, "rppa": 25, "wsi": 20}
+    for name in cohort.tables:
+        lines = (EXAMPLE / f"{name}.csv").read_text().splitlines()[1:]
+        assert list(mask.index[mask[name]].sort_values()) == sorted(x.split(",")[0] for x in lines)
     assert mask.any(axis=1).all()
 
 
