@@ -79,11 +79,14 @@ def show(name: str, as_json: bool) -> None:
             f"expert {name!r} is broken: {broken[0]}" if broken
             else f"expert {name!r} is not installed; installed: {have}"
         )  # fmt: skip
+    if as_json:
+        dumped = [p.manifest.model_dump(mode="json") for p in matching]
+        print_json(
+            [m | {"distribution": p.distribution} for m, p in zip(dumped, matching, strict=True)]
+        )
+        return
     for plugin in matching:
         content = plugin.manifest.model_dump(mode="json")
-        if as_json:
-            print_json(content | {"distribution": plugin.distribution})
-            continue
         content.pop("condition_stats")  # a matrix; of no use to a reader
         rows = [{"field": key, "value": value} for key, value in _flat(content)]
         print_table(rows, f"{plugin.reference} ({plugin.distribution})")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codenoise.cli.output import json_option, print_json, print_table, progress_bars
+from codenoise.core.errors import CodenoiseError
 from codenoise.core.files import atomic_folder
 from codenoise.registry.compatibility import engine_version
 from codenoise.registry.discovery import discover
@@ -84,12 +85,16 @@ def impute(
     """
     from codenoise.core.cohort.cohort import read_cohort
 
+    target_folder, source = output.resolve(), cohort.resolve()
+    if target_folder == source or target_folder in source.parents:
+        raise CodenoiseError(f"{output} holds the cohort {cohort}; give another --output")
     recipe = read_recipe(recipe_path)
     inventory = discover()
     ensemble = load_ensemble(recipe, inventory)
     given = read_cohort(cohort, modalities or None)
     wanted = ensemble.check(given, targets or None)
     if dry_run:
+        ensemble.encode(given)  # the features and gaps of each table are checked by encoding it
         _print_plan(ensemble, given, wanted, as_json)
         return
     with atomic_folder(output, overwrite=overwrite) as folder:

@@ -27,23 +27,25 @@ def print_table(rows: Sequence[Mapping[str, Any]], title: str = "") -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
-    table = Table(title=title or None, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    if title:
+        click.echo(title)  # not rich's title: that wraps paths and reads brackets as markup
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in rows[0] if rows else ():
         numeric = all(isinstance(row[name], int | float) for row in rows)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    console.print(table, markup=False, highlight=False)
+        table.add_row(*(Text(_cell(value)) for value in row.values()))
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    console.print(table, highlight=False)
 
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return "-" if math.isnan(value) else f"{value:.3f}"
-    # Text from a plugin must not act as markup or move the cursor.
-    text = "".join(letter if letter.isprintable() else "?" for letter in str(value))
-    return text.replace("[", r"\[")
+    # Text from a plugin must not move the cursor.
+    return "".join(letter if letter.isprintable() else "?" for letter in str(value))
 
 
 def _plain(content: object) -> object:

@@ -62,10 +62,10 @@ def show(name: str, as_json: bool) -> None:
     if not matching:
         have = ", ".join(p.manifest.name for p in inventory.spaces) or "none"
         raise SpaceError(f"space {name!r} is not installed; installed: {have}")
+    if as_json:
+        print_json([plugin.manifest.model_dump(mode="json") for plugin in matching])
+        return
     for plugin in matching:
-        if as_json:
-            print_json(plugin.manifest.model_dump(mode="json"))
-            continue
         content = plugin.manifest.model_dump(mode="json")
         content["features"] = (
             f"{len(content['features'])} ({', '.join(content['features'][:5])}, ...)"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codenoise.cli.output import json_option, print_json, print_table, progress_bars
-from codenoise.core.errors import CodenoiseError, DataError
+from codenoise.core.errors import CodenoiseError, DataError, first_few
 
 if TYPE_CHECKING:
     from codenoise.registry.bank import Outcome
@@ -75,6 +75,12 @@ def split(
         raise DataError(
             f"the clinical table of {cohort} has no column {stratify!r}; "
             f"it has {', '.join(map(str, clinical.columns))}"
+        )
+    twice = clinical.index[clinical.index.duplicated()].unique()
+    if len(twice):
+        raise DataError(
+            f"the clinical table of {cohort} has {len(twice)} patient(s) more than once: "
+            f"{first_few(twice)}; keep one row of each"
         )
     patients = sorted({*given.patients, *clinical.index})
     strata = clinical[stratify].reindex(patients).fillna("unknown").astype(str)

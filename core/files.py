@@ -14,15 +14,25 @@ from codenoise.core.errors import CodenoiseError
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` and move it there when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
+    """Yield a temporary path beside ``path`` and move it there when the block ends well.
+
+    Raises
+    ------
+    CodenoiseError
+        If ``path`` is a folder or cannot be written.
+    """
+    if path.is_dir():
+        raise CodenoiseError(f"{path} is a folder; give a file")
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        with _told(path):
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -34,23 +44,35 @@ def atomic_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     Raises
     ------
     CodenoiseError
-        If ``path`` is there already and holds anything, unless ``overwrite`` is set; or if it is a
-        file.
+        If ``path`` is there already and holds anything, unless ``overwrite`` is set; if it is a
+        file; or if it cannot be written.
     """
     if path.exists() and not path.is_dir():
         raise CodenoiseError(f"{path} is a file; give a folder")
     if path.exists() and any(path.iterdir()) and not overwrite:
         raise CodenoiseError(f"{path} already holds files; give another folder, or --overwrite")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
+        with _told(path):
+            temporary.chmod(0o777 & ~_umask())
+            if path.exists():
+                shutil.rmtree(path)
+            temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn what the system refuses into an error that names the path."""
+    try:
+        yield
+    except OSError as problem:
+        reason = problem.strerror or problem
+        raise CodenoiseError(f"{path} cannot be written: {reason}; give another path") from None
 
 
 def _umask() -> int:

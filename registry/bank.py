@@ -14,19 +14,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.errors import ArtifactError, DataError, first_few
 from codenoise.core.spaces.fit import fit_space
 from codenoise.core.spaces.space import Space
-from codenoise.registry.artifacts import identity_digest
+from codenoise.registry.artifacts import identity_digest, verify_files
 from codenoise.registry.building import Origin, build_expert, build_space, manifest_path
 from codenoise.registry.discovery import Plugin
 from codenoise.registry.loading import load_space
 from codenoise.registry.manifest import (
     AnyManifest,
     ExpertManifest,
+    Modality,
     Name,
     PepVersion,
     SpaceManifest,
@@ -58,16 +59,27 @@ class BankRecipe(Strict):
     citation: str
     minimum_patients: Annotated[int, Field(ge=2)] = 300
     training: dict[str, int | float | str] = Field(default_factory=dict)
-    modalities: Annotated[dict[str, ModalityRecipe], Field(min_length=2)]
+    modalities: Annotated[dict[Modality, ModalityRecipe], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _own_spaces(self) -> BankRecipe:
+        names = [entry.space for entry in self.modalities.values()]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two modalities share a space: {', '.join(names)}")
+        return self
 
     def config(self) -> TrainingConfig:
         """Training settings, the defaults where the recipe is silent."""
         from codenoise.core.diffusion.training import TrainingConfig
 
         try:
-            return TrainingConfig(**self.training)  # type: ignore[arg-type]
-        except TypeError as problem:
-            raise DataError(f"[training] of the bank recipe: {problem}") from None
+            return TypeAdapter(TrainingConfig).validate_python(
+                {**asdict(TrainingConfig()), **self.training}, extra="forbid"
+            )
+        except ValidationError as problem:
+            first = problem.errors()[0]
+            where = f", {first['loc'][0]!r}" if first["loc"] else ""
+            raise DataError(f"[training] of the bank recipe{where}: {first['msg']}") from None
 
 
 def read_bank_recipe(path: Path) -> BankRecipe:
@@ -171,7 +183,8 @@ def train_bank(
         If a modality is unknown, or cohort and split share no patient.
     """
     wanted = list(pairs) if pairs is not None else list(permutations(recipe.modalities, 2))
-    _check_pairs(recipe, wanted)
+    _check_pairs(recipe, wanted, cohort)
+    recipe.config()  # refuse wrong settings before anything is fitted
     parts = {name: _part(cohort, split, name) for name in ("train", "validation")}
     used = [m for m in recipe.modalities if any(m in pair for pair in wanted)]
     total = len(used) + len(wanted)
@@ -199,13 +212,18 @@ def train_bank(
     return outcomes
 
 
-def _check_pairs(recipe: BankRecipe, pairs: Sequence[tuple[str, str]]) -> None:
+def _check_pairs(recipe: BankRecipe, pairs: Sequence[tuple[str, str]], cohort: Cohort) -> None:
     for condition, target in pairs:
         for modality in (condition, target):
             if modality not in recipe.modalities:
                 raise DataError(
                     f"modality {modality!r} is not in the bank recipe, which has "
                     f"{', '.join(recipe.modalities)}"
+                )
+            if modality not in cohort.tables:
+                raise DataError(
+                    f"the cohort has no table of {modality!r}, which the bank recipe names; "
+                    f"it has {', '.join(cohort.tables)}"
                 )
         if condition == target:
             raise DataError(f"condition and target are both {target!r}; give two modalities")
@@ -254,8 +272,9 @@ def _existing(path: Path, model: type[AnyManifest], fingerprint: str) -> AnyMani
         return None
     try:
         manifest = read_manifest(path, model)
+        verify_files(path.parent, manifest)
     except ArtifactError:
-        return None
+        return None  # damaged: made again
     return manifest if manifest.training.fingerprint == fingerprint else None
 
 

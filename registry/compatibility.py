@@ -47,11 +47,10 @@ def engine_version() -> str:
 
 def findings(inventory: Inventory) -> Iterator[Finding]:
     """Judge everything that is installed: spaces, then experts, then what could not be read."""
-    digests = {plugin.manifest.digest for plugin in inventory.spaces}
     for space in inventory.spaces:
         yield _judge("space", space, ("", ""))
     for expert in inventory.experts:
-        yield _judge("expert", expert, _missing_space(expert.manifest, digests))
+        yield _judge_expert(expert, inventory)
     for broken in inventory.broken:
         pinned = f"{broken.distribution}=={broken.distribution_version}"
         remedy = f"pip install --force-reinstall '{pinned}'"
@@ -60,18 +59,19 @@ def findings(inventory: Inventory) -> Iterator[Finding]:
 
 def usable(inventory: Inventory) -> tuple[Plugin[ExpertManifest], ...]:
     """The experts that nothing stands in the way of."""
-    digests = {plugin.manifest.digest for plugin in inventory.spaces}
-    return tuple(
-        plugin
-        for plugin in inventory.experts
-        if _judge("expert", plugin, _missing_space(plugin.manifest, digests)).ok
-    )
+    return tuple(p for p in inventory.experts if _judge_expert(p, inventory).ok)
+
+
+def _judge_expert(plugin: Plugin[ExpertManifest], inventory: Inventory) -> Finding:
+    """Whether an expert runs on this codenoise and its spaces are installed."""
+    digests = {space.manifest.digest for space in inventory.spaces}
+    return _judge("expert", plugin, missing_space(plugin.manifest, digests))
 
 
 def _judge(
     kind: str, plugin: Plugin[ExpertManifest] | Plugin[SpaceManifest], other: tuple[str, str]
 ) -> Finding:
-    reason, remedy = _wrong_engine(plugin.manifest)
+    reason, remedy = wrong_engine(plugin.manifest)
     if not reason:
         reason, remedy = other
     manifest = plugin.manifest
@@ -79,7 +79,8 @@ def _judge(
     return Finding(kind, plugin.reference, plugin.distribution, not reason, reason, remedy, target)
 
 
-def _wrong_engine(manifest: Manifest) -> tuple[str, str]:
+def wrong_engine(manifest: Manifest) -> tuple[str, str]:
+    """Why this codenoise is outside a manifest's range, and the remedy; empty if it is inside."""
     running = engine_version()
     if SpecifierSet(manifest.engine).contains(running, prereleases=True):
         return "", ""
@@ -89,12 +90,13 @@ def _wrong_engine(manifest: Manifest) -> tuple[str, str]:
     )
 
 
-def _missing_space(manifest: ExpertManifest, digests: set[str]) -> tuple[str, str]:
+def missing_space(manifest: ExpertManifest, digests: set[str]) -> tuple[str, str]:
+    """Which space of an expert is not among the digests, and the remedy; empty if all are."""
     for ref in (*manifest.condition, manifest.target):
         if ref.digest not in digests:
             return (
-                f"its {ref.modality} space {ref.name}@{ref.version} ({ref.digest[:19]}) "
-                f"is not installed",
+                f"needs its {ref.modality} space {ref.name}@{ref.version} ({ref.digest[:19]}), "
+                f"which is not installed",
                 f"pip install 'codenoise-space-{ref.name}=={ref.version}'",
             )
     return "", ""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path
 from typing import Generic
 
 from packaging.utils import canonicalize_name
 
 from codenoise.core.errors import ArtifactError
-from codenoise.registry.artifacts import verify_files
+from codenoise.registry.artifacts import ENCODER_FILE, WEIGHTS_FILE, verify_files
 from codenoise.registry.manifest import AnyManifest, ExpertManifest, SpaceManifest, read_manifest
 
 EXPERTS, SPACES = "codenoise.experts", "codenoise.spaces"
@@ -108,34 +108,65 @@ def _read_group(
     path: Sequence[str] | None,
     broken: list[BrokenPlugin],
 ) -> list[Plugin[AnyManifest]]:
+    seen: set[str] = set()
     found: list[Plugin[AnyManifest]] = []
-    for entry in _entry_points(group, path):
-        distribution = entry.dist
-        name, version = "unknown", "unknown"
+    for distribution in distributions() if path is None else distributions(path=list(path)):
+        name, version, entries = "unknown", "unknown", tuple[EntryPoint, ...]()
         try:
-            if distribution is not None:
-                name, version = distribution.name, distribution.version
-            file = _data_file(entry)
-            manifest = read_manifest(file, model)
-            verify_files(file.parent, manifest, checksums=checksums)
-            found.append(Plugin(name, version, file.parent, manifest))
-        except ArtifactError as problem:
-            broken.append(BrokenPlugin(name, version, entry.name, str(problem)))
+            # Most distributions have no such entry point; their metadata is never parsed.
+            entries = tuple(distribution.entry_points.select(group=group))
+            if not entries:
+                continue
+            metadata = distribution.metadata
+            name = metadata["Name"] if "Name" in metadata else name
+            version = metadata["Version"] if "Version" in metadata else version
+            if "unknown" in (name, version):
+                raise ArtifactError(
+                    f"the METADATA of {name} names no distribution or no version; reinstall it"
+                )
+            if canonicalize_name(name) in seen:
+                continue  # the same distribution twice on the path counts once
+            seen.add(canonicalize_name(name))
         except Exception as problem:  # noqa: BLE001 (a plugin must not break the others)
-            reason = f"{type(problem).__name__}: {problem}; reinstall the package"
-            broken.append(BrokenPlugin(name, version, entry.name, reason))
+            if _claims(distribution, group):
+                broken.append(BrokenPlugin(name, version, _named(entries), _reason(problem)))
+            continue
+        for entry in entries:
+            try:
+                found.append(_read(entry, model, name, version, checksums))
+            except Exception as problem:  # noqa: BLE001 (a plugin must not break the others)
+                broken.append(BrokenPlugin(name, version, entry.name, _reason(problem)))
     return sorted(found, key=lambda plugin: plugin.reference)
 
 
-def _entry_points(group: str, path: Sequence[str] | None) -> Iterator[EntryPoint]:
-    """Entry points of a group; a distribution seen twice on the path counts once."""
-    seen: set[str] = set()
-    for distribution in distributions() if path is None else distributions(path=list(path)):
-        # Most distributions have no such entry point; their metadata is never parsed.
-        matching = distribution.entry_points.select(group=group)
-        if matching and (name := canonicalize_name(distribution.name or "")) not in seen:
-            seen.add(name)
-            yield from matching
+def _read(
+    entry: EntryPoint, model: type[AnyManifest], name: str, version: str, checksums: bool
+) -> Plugin[AnyManifest]:
+    file = _data_file(entry)
+    manifest = read_manifest(file, model)
+    weights = WEIGHTS_FILE if isinstance(manifest, ExpertManifest) else ENCODER_FILE
+    if weights not in manifest.files:
+        raise ArtifactError(f"{file}: field 'files' does not name {weights}")
+    verify_files(file.parent, manifest, checksums=checksums)
+    return Plugin(name, version, file.parent, manifest)
+
+
+def _claims(distribution: Distribution, group: str) -> bool:
+    """Whether a distribution that cannot be read seems to be one of ours."""
+    try:
+        return group in (distribution.read_text("entry_points.txt") or "")
+    except Exception:  # noqa: BLE001 (unreadable, so not ours to report)
+        return False
+
+
+def _named(entries: tuple[EntryPoint, ...]) -> str:
+    return entries[0].name if entries else "unknown"
+
+
+def _reason(problem: Exception) -> str:
+    if isinstance(problem, ArtifactError):
+        return str(problem)
+    return f"{type(problem).__name__}: {problem}; reinstall the package"
 
 
 def _data_file(entry: EntryPoint) -> Path:

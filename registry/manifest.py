@@ -21,7 +21,8 @@ EXPERT_FILE, SPACE_FILE = "expert.json", "space.json"
 
 def _pep440(text: str) -> str:
     try:
-        Version(text)
+        if Version(text) and text != text.strip():
+            raise InvalidVersion
     except InvalidVersion:
         raise ValueError(f"{text!r} is no PEP 440 version, such as 0.1.0") from None
     return text
@@ -47,7 +48,7 @@ Positive = Annotated[int, Field(gt=0)]
 class Strict(BaseModel):
     """Base of all parts: unknown fields are refused, instances do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class FileEntry(Strict):
@@ -160,10 +161,15 @@ class ExpertManifest(Manifest):
     def _pair(self) -> ExpertManifest:
         if self.condition[0].modality == self.target.modality:
             raise ValueError(f"condition and target are both {self.target.modality!r}")
-        if len(self.condition_stats.mean) != self.condition[0].dim:
+        dim = self.condition[0].dim
+        if len(self.condition_stats.mean) != dim:
             raise ValueError(
                 f"condition_stats.mean has {len(self.condition_stats.mean)} values, "
-                f"the condition space {self.condition[0].dim} dimensions"
+                f"the condition space {dim} dimensions"
+            )
+        if [len(row) for row in self.condition_stats.covariance_factor] != [*range(1, dim + 1)]:
+            raise ValueError(
+                f"condition_stats.covariance_factor should have rows of 1 to {dim} values"
             )
         return self
 
@@ -280,8 +286,8 @@ def explain(problem: ValidationError, model: type[BaseModel]) -> str:
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     current: Any = model
     for part in location:
-        if isinstance(part, int):
-            continue
+        if isinstance(part, int) or part not in current.model_fields:
+            continue  # an item of a list or dictionary, whose type was stepped into already
         annotation = current.model_fields[part].annotation
         options = [annotation, *getattr(annotation, "__args__", ())]
         current = next(

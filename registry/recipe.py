@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 from pydantic import Field, ValidationError
 
 from codenoise.core.ensemble.settings import EngineSettings, SamplerName
 from codenoise.core.errors import EnsembleError, first_few
 from codenoise.core.files import atomic_file
-from codenoise.registry.compatibility import findings, usable
+from codenoise.registry.compatibility import findings, missing_space, usable, wrong_engine
 from codenoise.registry.discovery import Inventory, Plugin
 from codenoise.registry.manifest import (
     ExpertManifest,
@@ -113,6 +114,8 @@ def compose(
         if not members:
             raise EnsembleError(_no_expert(inventory, target, available))
         chosen += members
+    if not chosen:
+        raise EnsembleError("no usable expert is installed; pip install one, then compose again")
     _check_one_space_each(chosen)
     return Recipe(
         targets=wanted,
@@ -120,7 +123,12 @@ def compose(
         coherence=coherence or Coherence(),
         sampler=sampler or Sampler(),
         experts=[
-            ExpertChoice(name=p.manifest.name, version=f"=={p.manifest.version}") for p in chosen
+            ExpertChoice(
+                name=p.manifest.name,
+                version=f"=={p.manifest.version}",
+                distribution=p.distribution if _has_twin(p, inventory) else None,
+            )
+            for p in chosen
         ],
     )
 
@@ -139,27 +147,30 @@ def _choice(text: str) -> ExpertChoice:
 
 
 def _newest_per_pair(plugins: Iterable[Plugin[ExpertManifest]]) -> list[Plugin[ExpertManifest]]:
-    newest: dict[str, Plugin[ExpertManifest]] = {}
+    pairs: dict[str, list[Plugin[ExpertManifest]]] = {}
     for plugin in plugins:
-        condition = plugin.manifest.condition[0].modality
-        if condition in newest:
-            held = newest[condition]
-            if plugin.reference == held.reference:
-                _refuse_twins(held, plugin)
-                continue
-            if Version(plugin.manifest.version) <= Version(held.manifest.version):
-                continue
-        newest[condition] = plugin
-    return [newest[condition] for condition in sorted(newest)]
+        pairs.setdefault(plugin.manifest.condition[0].modality, []).append(plugin)
+    return [_newest(pairs[condition]) for condition in sorted(pairs)]
 
 
-def _refuse_twins(first: Plugin[ExpertManifest], second: Plugin[ExpertManifest]) -> None:
-    if first.manifest.files != second.manifest.files:
-        raise EnsembleError(
-            f"{first.reference} is installed twice with different content, by "
-            f"{first.distribution} and {second.distribution}; say which with "
-            f"--expert {first.distribution}:{first.manifest.name}"
-        )
+def _newest(plugins: Sequence[Plugin[ExpertManifest]]) -> Plugin[ExpertManifest]:
+    """The newest version; refused where two distributions give it different content."""
+    newest = max(plugins, key=lambda plugin: Version(plugin.manifest.version))
+    for other in plugins:
+        if other.reference == newest.reference and other.manifest != newest.manifest:
+            raise EnsembleError(
+                f"{newest.reference} is installed twice with different content, by "
+                f"{newest.distribution} and {other.distribution}; say which with "
+                f"--expert {newest.distribution}:{newest.manifest.name}"
+            )
+    return newest
+
+
+def _has_twin(plugin: Plugin[ExpertManifest], inventory: Inventory) -> bool:
+    return any(
+        other.reference == plugin.reference and other.manifest != plugin.manifest
+        for other in inventory.experts
+    )
 
 
 def _no_expert(inventory: Inventory, target: str, available: Sequence[str]) -> str:
@@ -193,7 +204,8 @@ def _resolve(inventory: Inventory, choice: ExpertChoice) -> Plugin[ExpertManifes
     """The newest installed expert that a choice admits."""
     named = [p for p in inventory.experts if p.manifest.name == choice.name]
     if choice.distribution:
-        named = [p for p in named if p.distribution == choice.distribution]
+        wanted = canonicalize_name(choice.distribution)
+        named = [p for p in named if canonicalize_name(p.distribution) == wanted]
     admitted = [
         p
         for p in named
@@ -207,11 +219,11 @@ def _resolve(inventory: Inventory, choice: ExpertChoice) -> Plugin[ExpertManifes
             f"expert {choice.name}{choice.version}: {broken[0] if broken else have}; "
             f"pip install 'codenoise-expert-{choice.name}{choice.version}'"
         )
-    admitted.sort(key=lambda p: Version(p.manifest.version))
-    for other in admitted[:-1]:
-        if other.reference == admitted[-1].reference:
-            _refuse_twins(other, admitted[-1])
-    return admitted[-1]
+    newest = _newest(admitted)
+    reason, remedy = wrong_engine(newest.manifest)
+    if reason:
+        raise EnsembleError(f"{newest.reference} {reason}; {remedy}")
+    return newest
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
@@ -250,20 +262,31 @@ def resolve(
     Raises
     ------
     EnsembleError
-        If an expert or a space is not installed, or two experts disagree on a space.
+        If an expert or a space is not installed, two experts disagree on a space, or experts and
+        targets do not match.
     """
     experts = [_resolve(inventory, choice) for choice in recipe.experts]
+    made = [expert.manifest.target.modality for expert in experts]
+    for expert, target in zip(experts, made, strict=True):
+        if target not in recipe.targets:
+            raise EnsembleError(
+                f"{expert.reference} generates {target!r}, which the recipe's targets do not name; "
+                f"add it to targets, or take the expert out"
+            )
+    lacking = [target for target in recipe.targets if target not in made]
+    if lacking:
+        raise EnsembleError(
+            f"no expert of the recipe generates its target {lacking[0]!r}; "
+            f"add an expert, or take the target out"
+        )
     _check_one_space_each(experts)
     by_digest = {plugin.manifest.digest: plugin for plugin in inventory.spaces}
     spaces: dict[str, Plugin[SpaceManifest]] = {}
     for expert in experts:
+        reason, remedy = missing_space(expert.manifest, set(by_digest))
+        if reason:
+            raise EnsembleError(f"{expert.reference} {reason}; {remedy}")
         for ref in (*expert.manifest.condition, expert.manifest.target):
-            if ref.digest not in by_digest:
-                raise EnsembleError(
-                    f"{expert.reference} needs the space {ref.name}@{ref.version} "
-                    f"({ref.digest[:19]}), which is not installed; "
-                    f"pip install 'codenoise-space-{ref.name}=={ref.version}'"
-                )
             spaces[ref.modality] = by_digest[ref.digest]
     return experts, spaces
 

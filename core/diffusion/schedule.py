@@ -82,15 +82,13 @@ def schedule_from(type: str, parameters: Mapping[str, float]) -> NoiseSchedule:
     if type != "linear":
         raise CodenoiseError(f"schedule type {type!r} is unknown; this version knows 'linear'")
     try:
-        schedule = linear_schedule(
-            int(parameters["steps"]), parameters["beta_start"], parameters["beta_end"]
-        )
+        steps = int(parameters["steps"])
+        beta_start, beta_end = parameters["beta_start"], parameters["beta_end"]
     except KeyError as missing:
         raise CodenoiseError(f"schedule 'linear' lacks the parameter {missing}") from None
-    beta_start, beta_end = parameters["beta_start"], parameters["beta_end"]
-    if schedule.steps < 2 or not 0 < beta_start <= beta_end < 1:
+    if steps < 2 or not 0 < beta_start <= beta_end < 1:
         raise CodenoiseError(
             f"schedule 'linear' needs steps >= 2 and 0 < beta_start <= beta_end < 1, "
             f"not {dict(parameters)}"
         )
-    return schedule
+    return linear_schedule(steps, beta_start, beta_end)

@@ -65,6 +65,34 @@ class TrainingConfig:
     validation_sampler_steps: int = 20
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot train.
+
+        Raises
+        ------
+        ValueError
+            Naming the first one that is out of its range.
+        """
+        positive = (
+            "width", "layers", "time_dim", "condition_width", "batch", "learning_rate",
+            "max_steps", "validate_every", "patience", "validation_sampler_steps",
+        )  # fmt: skip
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        for name in ("weight_decay", "condition_noise"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be in [0, 1), not {self.ema_decay}")
+        if self.validation_draws < 2:
+            raise ValueError(f"validation_draws must be at least 2, not {self.validation_draws}")
+        if self.validate_every > self.max_steps:
+            raise ValueError(
+                f"validate_every must not exceed max_steps ({self.max_steps}), "
+                f"not {self.validate_every}"
+            )
+
     def architecture_parameters(self) -> dict[str, int]:
         """The part that the network itself is built from."""
         names = ("width", "layers", "time_dim", "condition_width")

@@ -221,8 +221,7 @@ class Space:
         if absent:
             raise SpaceError(
                 f"{source} lacks {len(absent)} of the {len(self.features)} features of space "
-                f"{self.reference}: {first_few(absent)}; use a table with the space's features, "
-                f"or fit a space to this table with 'codenoise spaces fit'"
+                f"{self.reference}: {first_few(absent)}; use a table with the space's features"
             )
         return table.loc[:, list(self.features)].to_numpy(dtype=np.float32)
 

@@ -469,7 +469,7 @@ def test_a_tensor_of_the_wrong_shape_is_refused_by_name(
 def test_components_of_the_wrong_shape_are_refused(complete: Space, shape: tuple[int, ...]) -> None:
     parts = parts_of(complete)
     parts["tensors"]["encoder.components"] = np.ones(shape, np.float32)
-    with pytest.raises(SpaceError, match="components|the encoder of space"):
+    with pytest.raises(SpaceError, match=r"components|the encoder of space"):
         Space.from_tensors(**parts)
 
 

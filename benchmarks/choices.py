@@ -1,0 +1,111 @@
+"""Measure what the defaults were chosen by, on validation patients of the full cohort.
+
+    python benchmarks/choices.py prediction COHORT plugins/tcga_split.csv
+    python benchmarks/choices.py sampler COHORT plugins/tcga_split.csv
+    python benchmarks/choices.py storage COHORT plugins/tcga_split.csv
+
+Needs the bundled spaces and experts installed.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from codenoise.core.cohort.cohort import read_cohort
+from codenoise.core.cohort.splits import read_split
+from codenoise.core.diffusion import training
+from codenoise.core.diffusion.training import PairData, TrainingConfig, train_pair
+from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.evaluation.metrics import energy_score, r2_of_expectation, r2_pooled
+from codenoise.registry.discovery import discover
+from codenoise.registry.recipe import Sampler, compose, load_ensemble
+
+MODALITIES = ("rna", "rppa", "cna", "wsi")
+
+
+def load(cohort: Path, split_path: Path) -> tuple[Ensemble, dict[str, dict]]:
+    """The twelve-pair ensemble, and latents of training and validation patients."""
+    inventory = discover()
+    names = [f"{a}-to-{b}" for a in MODALITIES for b in MODALITIES if a != b]
+    ensemble = load_ensemble(compose(inventory, experts=names), inventory)
+    given, split = read_cohort(cohort, list(MODALITIES)), read_split(split_path)
+    parts = ("train", "validation")
+    return ensemble, {p: ensemble.encode(given.subset(split.index[split == p])) for p in parts}
+
+
+def pair(latents: dict, condition: str, target: str) -> PairData:
+    """Paired latents of the patients that have both."""
+    both = sorted(set(latents[condition].index) & set(latents[target].index))
+    return PairData(*(latents[m].loc[both].to_numpy(copy=True) for m in (condition, target)))
+
+
+def prediction(_: Ensemble, latents: dict[str, dict]) -> None:
+    """The paper's epsilon against v: same network, data, and stopping rule."""
+    print(
+        "| expert | predicts | steps | seconds | R2 of expectation | energy score |\n"
+        + "|---" * 6
+        + "|"
+    )
+    for condition, target in (("rna", "rppa"), ("rna", "cna"), ("wsi", "cna")):
+        data = [pair(latents[p], condition, target) for p in ("train", "validation")]
+        for kind in ("epsilon", "v", "x0"):
+            config = TrainingConfig(prediction=kind)
+            trained = train_pair(*data, config)
+            v = trained.validation
+            print(f"| {condition}-to-{target} | {kind} | {trained.best_step} | {trained.seconds:.0f} "
+                  f"| {v.r2_expectation:.3f} | {v.energy_score:.3f} |", flush=True)  # fmt: skip
+
+
+def sampler(ensemble: Ensemble, latents: dict[str, dict]) -> None:
+    """Quality and time against sampler and steps, twelve experts, 20 draws."""
+    runs = [("ddpm", 1000), ("ddim", 50), ("ddim", 200)]
+    runs += [("dpm-solver++", steps) for steps in (10, 20, 30, 50, 100)]
+    held = latents["validation"]
+    print(
+        "| sampler | steps | seconds | R2 of expectation | R2 of a draw | energy score |\n"
+        + "|---" * 6
+        + "|"
+    )
+    for name, steps in runs:
+        setting = Sampler(name=name, steps=steps)
+        chosen = replace(
+            ensemble, settings=replace(ensemble.settings, sampler=setting.name, steps=setting.steps)
+        )
+        started, measures = time.perf_counter(), []
+        for target in chosen.targets:
+            patients = sorted(held[target].index)
+            drawn = chosen.generate(target, held, patients, draws=20)
+            kept = drawn.attempts[:, 0] > 0
+            real, draws = held[target].loc[patients].to_numpy()[kept], drawn.draws[kept]
+            single = np.mean([r2_pooled(real, draws[:, i]) for i in range(20)])
+            measures.append(
+                (r2_of_expectation(real, draws), single, energy_score(real, draws).mean())
+            )
+        r2, single, energy = np.mean(measures, axis=0)
+        print(f"| {name} | {steps} | {time.perf_counter() - started:.1f} | {r2:.4f} | {single:.4f} "
+              f"| {energy:.4f} |", flush=True)  # fmt: skip
+
+
+def storage(_: Ensemble, latents: dict[str, dict]) -> None:
+    """What rounding weights to half precision costs one expert."""
+    data = [pair(latents[p], "rna", "wsi") for p in ("train", "validation")]
+    config = TrainingConfig()
+    rounded = train_pair(*data, config).validation
+    training.round_to_half = lambda _: None
+    full = train_pair(*data, config).validation
+    print("| storage | R2 of expectation | energy score | MSE of draws |\n" + "|---" * 4 + "|")
+    for name, v in (("float32", full), ("float16", rounded)):
+        print(f"| {name} | {v.r2_expectation:.5f} | {v.energy_score:.5f} | {v.mse:.5f} |")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(2 if sys.argv[1] == "sampler" else 1)
+    {"prediction": prediction, "sampler": sampler, "storage": storage}[sys.argv[1]](
+        *load(Path(sys.argv[2]), Path(sys.argv[3]))
+    )

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codenoise.registry.recipe import read_recipe
+
+Done = Callable[..., str]
+Refused = Callable[..., str]
+
+
+def test_recipe_is_written_and_shown(bank: Path, tmp_path: Path, done: Done) -> None:
+    path = tmp_path / "new" / "ensemble.toml"
+    text = done("compose", "--target", "rppa", "--output", path)
+    assert f"written to {path}" in text.replace("\n", "")
+    for condition in ("cna", "rna", "wsi"):
+        assert f"{condition}-to-rppa@0.1.0" in text
+    recipe = read_recipe(path)
+    assert recipe.targets == ["rppa"]
+    assert len(recipe.experts) >= 3
+
+
+def test_settings_are_written(bank: Path, tmp_path: Path, done: Done) -> None:
+    path = tmp_path / "ensemble.toml"
+    done(
+        "compose", "-o", path, "--weighting", "uniform", "--threshold", 0.8, "--max-incoherent",
+        0.2, "--max-retries", 2, "--steps", 7,
+    )  # fmt: skip
+    recipe = read_recipe(path)
+    assert recipe.weighting == "uniform"
+    assert recipe.coherence.model_dump() == {
+        "threshold": 0.8, "max_incoherent_fraction": 0.2, "max_retries": 2,
+    }  # fmt: skip
+    assert recipe.sampler.steps == 7
+
+
+def test_ancestral_sampling_takes_all_steps_by_default(
+    bank: Path, tmp_path: Path, done: Done
+) -> None:
+    done("compose", "-o", tmp_path / "a.toml", "--sampler", "ddpm")
+    sampler = read_recipe(tmp_path / "a.toml").sampler
+    assert (sampler.name, sampler.steps) == ("ddpm", 1000)
+
+
+def test_output_is_ensemble_toml_by_default(
+    bank: Path, tmp_path: Path, done: Done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done("compose", "--expert", "rna-to-rppa>=0.1,<1")
+    assert [expert.name for expert in read_recipe(Path("ensemble.toml")).experts] == ["rna-to-rppa"]
+
+
+def test_json_holds_recipe_and_experts(bank: Path, tmp_path: Path, done: Done) -> None:
+    content = json.loads(done("compose", "--target", "rppa", "-o", tmp_path / "a.toml", "--json"))
+    assert content["recipe"]["targets"] == ["rppa"]
+    assert {"cna", "rna", "wsi"} <= {row["condition"] for row in content["experts"]}
+
+
+def test_dry_run_writes_nothing(bank: Path, tmp_path: Path, done: Done) -> None:
+    path = tmp_path / "ensemble.toml"
+    assert "would be written" in done("compose", "-o", path, "--dry-run")
+    json.loads(done("compose", "-o", path, "--dry-run", "--json"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_recipe_that_is_there_is_kept_unless_asked(
+    bank: Path, tmp_path: Path, done: Done, refused: Refused
+) -> None:
+    path = tmp_path / "ensemble.toml"
+    path.write_text("precious")
+    assert refused("compose", "-o", path) == (
+        f"{path} is already there; give another --output, or --overwrite"
+    )
+    done("compose", "-o", path, "--dry-run")
+    assert path.read_text() == "precious"
+    done("compose", "-o", path, "--overwrite")
+    assert len(read_recipe(path).experts) >= 12
+
+
+@pytest.mark.parametrize("name", ["a[bold].toml", "[/x].toml"])
+def test_brackets_of_a_path_are_shown_as_they_are(
+    bank: Path, tmp_path: Path, done: Done, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert f"written to {name}" in done("compose", "-o", name)
+    assert Path(name).exists()
+
+
+def test_refused_choice_writes_nothing(bank: Path, tmp_path: Path, refused: Refused) -> None:
+    path = tmp_path / "ensemble.toml"
+    message = refused("compose", "--target", "lipids", "-o", path)
+    assert message.startswith("no installed expert generates 'lipids'; installed experts generate ")
+    assert "rna, rppa, wsi" in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_installed_is_refused(
+    tmp_path: Path, only_these: Callable[[Path], None], refused: Refused
+) -> None:
+    only_these(tmp_path)
+    assert "pip install" in refused("compose", "-o", tmp_path / "a.toml")
+
+
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_folder_in_place_of_the_recipe_is_refused(
+    bank: Path, tmp_path: Path, refused: Refused, overwrite: list[str]
+) -> None:
+    assert str(tmp_path) in refused("compose", "-o", tmp_path, *overwrite)
+
+
+def test_output_below_a_file_is_refused(bank: Path, tmp_path: Path, refused: Refused) -> None:
+    (tmp_path / "file").write_text("x")
+    assert str(tmp_path / "file") in refused("compose", "-o", tmp_path / "file" / "a.toml")
+
+
+def test_broken_experts_are_named_on_stderr(
+    own_bank: Callable[[str], Path], tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    (own_bank("codenoise_expert_rna_to_rppa") / "expert.json").unlink()
+    ran = run("compose", "--target", "rppa", "-o", tmp_path / "a.toml")
+    assert ran.code == 0
+    assert ran.err.startswith("skipped: rna-to-rppa of codenoise-expert-rna-to-rppa 0.1.0: ")
+    assert " rna-to-rppa@" not in ran.out

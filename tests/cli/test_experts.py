@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Done = Callable[..., str]
+Run = Callable[..., Any]
+PACKAGE = "codenoise_expert_rna_to_rppa"
+
+
+def _change(path: Path, **fields: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def _installed(site: Path) -> list[str]:
+    """Distributions of experts, in the order of their names."""
+    return sorted(p.name.replace("_", "-") for p in site.glob("codenoise_expert_*[!o]/"))
+
+
+@pytest.fixture
+def nothing(tmp_path: Path, only_these: Callable[[Path], None]) -> None:
+    """Nothing is installed."""
+    only_these(tmp_path)
+
+
+def test_list_shows_every_expert(bank: Path, done: Done) -> None:
+    lines = done("experts", "list").splitlines()
+    installed = _installed(bank)
+    assert lines[0].startswith(f"{len(installed)} experts")
+    assert sum("@" in line for line in lines) == len(installed)
+    (row,) = (line.split() for line in lines if line.lstrip().startswith("rna-to-rppa@"))
+    assert row[:3] == ["rna-to-rppa@0.1.0", "rna", "rppa"]
+    assert row[-1] == "codenoise-expert-rna-to-rppa"
+
+
+def test_list_as_json(bank: Path, done: Done) -> None:
+    content = json.loads(done("experts", "list", "--json"))
+    assert content["broken"] == []
+    assert [row["distribution"] for row in content["experts"]] == _installed(bank)
+    assert set(content["experts"][0]) == {
+        "expert", "condition", "target", "patients", "validation R2", "license", "distribution",
+    }  # fmt: skip
+
+
+def test_list_of_nothing_says_what_to_install(nothing: None, done: Done) -> None:
+    assert "pip install one, e.g. codenoise-expert" in done("experts", "list")
+    assert json.loads(done("experts", "list", "--json")) == {"experts": [], "broken": []}
+
+
+def test_list_names_broken_experts_on_stderr(own_bank: Callable[[str], Path], run: Run) -> None:
+    (own_bank(PACKAGE) / "denoiser.safetensors").unlink()
+    ran = run("experts", "list")
+    assert ran.code == 0
+    assert ran.out.startswith(f"{len(_installed(own_bank(PACKAGE).parent)) - 1} experts")
+    assert ran.err.count("\n") == 1
+    assert ran.err.startswith("skipped: rna-to-rppa of codenoise-expert-rna-to-rppa 0.1.0: ")
+    assert "denoiser.safetensors is missing; reinstall" in ran.err
+    (broken,) = json.loads(run("experts", "list", "--json").out)["broken"]
+    assert broken["entry"] == "rna-to-rppa"
+    assert "is missing" in broken["reason"]
+
+
+def test_strict_makes_a_broken_expert_fatal(
+    own_bank: Callable[[str], Path],
+    refused: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (own_bank(PACKAGE) / "denoiser.safetensors").unlink()
+    monkeypatch.setenv("CODENOISE_STRICT", "1")
+    message = refused("experts", "list")
+    assert "codenoise-expert-rna-to-rppa 0.1.0, entry 'rna-to-rppa'" in message
+
+
+def test_text_of_a_plugin_cannot_move_the_cursor(
+    own_bank: Callable[[str], Path], done: Done
+) -> None:
+    _change(own_bank(PACKAGE) / "expert.json", license="MIT\x1b[2J[bold]x[/bold]")
+    text = done("experts", "list")
+    assert "\x1b" not in text
+    assert "MIT?[2J[bold]x[/bold]" in text
+
+
+def test_show_prints_the_manifest(bank: Path, done: Done) -> None:
+    text = done("experts", "show", "rna-to-rppa")
+    assert text.startswith("rna-to-rppa@0.1.0 (codenoise-expert-rna-to-rppa)")
+    for field in ("condition.0.digest", "target.name", "validation.mse", "training.fingerprint"):
+        assert field in text
+    assert "condition_stats" not in text
+
+
+@pytest.mark.parametrize("name", ["rna-to-rppa", "rna-to-rppa@0.1.0"])
+def test_show_as_json(bank: Path, done: Done, name: str) -> None:
+    (content,) = json.loads(done("experts", "show", name, "--json"))
+    assert content["name"] == "rna-to-rppa"
+    assert content["distribution"] == "codenoise-expert-rna-to-rppa"
+    assert len(content["condition_stats"]["mean"]) == 32
+
+
+def test_show_of_two_versions_is_still_one_json_document(
+    own_bank: Callable[[str], Path], done: Done
+) -> None:
+    folder = own_bank(PACKAGE)
+    site = folder.parent
+    shutil.copytree(folder, site / "their_rppa")
+    _change(site / "their_rppa" / "expert.json", version="0.2.0")
+    info = site / "their_rppa-0.2.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-rppa\nVersion: 0.2.0\n")
+    (info / "entry_points.txt").write_text(
+        "[codenoise.experts]\nrna-to-rppa = their_rppa:expert.json\n"
+    )
+    (info / "RECORD").write_text("their_rppa/expert.json,,\ntheir_rppa/denoiser.safetensors,,\n")
+    text = done("experts", "show", "rna-to-rppa", "--json")
+    json.loads(text)
+    assert "0.2.0" in text
+    assert "their-rppa" in text
+
+
+def test_show_of_an_unknown_expert_names_the_installed(
+    bank: Path, refused: Callable[..., str]
+) -> None:
+    message = refused("experts", "show", "rna-to-rpa")
+    assert message.startswith("expert 'rna-to-rpa' is not installed; installed: cna-to-")
+
+
+def test_show_of_a_broken_expert_gives_the_reason(
+    own_bank: Callable[[str], Path], refused: Callable[..., str]
+) -> None:
+    (own_bank(PACKAGE) / "expert.json").write_text("{")
+    message = refused("experts", "show", "rna-to-rppa")
+    assert message.startswith("expert 'rna-to-rppa' is broken: ")
+    assert "expert.json is no JSON file" in message
+
+
+def test_check_passes_the_bundled_bank(bank: Path, done: Done) -> None:
+    number = len(list(bank.glob("*.dist-info")))
+    assert done("experts", "check").count(" ok ") == number
+    content = json.loads(done("experts", "check", "--json"))
+    assert [finding["ok"] for finding in content] == [True] * number
+    assert set(content[0]) == {
+        "kind", "reference", "distribution", "ok", "reason", "remedy", "target",
+    }  # fmt: skip
+
+
+def test_check_of_nothing_is_fine(nothing: None, done: Done) -> None:
+    assert done("experts", "check") == "nothing is installed to check\n"
+    assert json.loads(done("experts", "check", "--json")) == []
+
+
+def test_check_reads_checksums(own_bank: Callable[[str], Path], run: Run) -> None:
+    path = own_bank(PACKAGE) / "denoiser.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert run("experts", "list").err == ""
+    ran = run("experts", "check", "--json")
+    assert ran.code == 1
+    (finding,) = (f for f in json.loads(ran.out) if not f["ok"])
+    assert finding["kind"] == "broken"
+    assert "differs from the checksum" in finding["reason"]
+    assert finding["remedy"] == (
+        "pip install --force-reinstall 'codenoise-expert-rna-to-rppa==0.1.0'"
+    )
+
+
+def test_check_says_what_mends_a_misfit(own_bank: Callable[[str], Path], run: Run) -> None:
+    _change(own_bank(PACKAGE) / "expert.json", engine=">=7")
+    site = own_bank(PACKAGE).parent
+    shutil.rmtree(site / "codenoise_space_tcga_wsi-0.1.0.dist-info")
+    ran = run("experts", "check", "--json")
+    assert ran.code == 1
+    mends = {f["reference"]: f["remedy"] for f in json.loads(ran.out) if not f["ok"]}
+    wsi = [f"{name.removeprefix('codenoise-expert-')}@0.1.0" for name in _installed(site)]
+    wsi = [name for name in wsi if "wsi" in name]
+    assert mends == dict.fromkeys(wsi, "pip install 'codenoise-space-tcga-wsi==0.1.0'") | {
+        "rna-to-rppa@0.1.0": "pip install 'codenoise>=7'"
+    }
+    plain = run("experts", "check")
+    assert plain.code == 1
+    assert "pip install 'codenoise>=7'" in plain.out
