@@ -9,7 +9,8 @@ OUT := demo-output
 
 demo: .venv-demo/installed
 	$(DEMO)/codenoise experts list
-	$(DEMO)/codenoise compose --output $(OUT)/ensemble.toml --overwrite
+	$(DEMO)/codenoise compose --modality rna --modality rppa --modality cna --modality wsi \
+		--output $(OUT)/ensemble.toml --overwrite
 	$(DEMO)/codenoise impute examples/tcga/cohort --ensemble $(OUT)/ensemble.toml \
 		--output $(OUT)/imputed --draws 50 --overwrite
 	$(DEMO)/codenoise evaluate truth $(OUT)/imputed --truth examples/tcga/truth

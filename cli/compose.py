@@ -17,6 +17,12 @@ from codenoise.registry.recipe import compose as compose_recipe
 @click.command()
 @click.option("--target", "targets", multiple=True, help="Modality to generate; all by default.")
 @click.option(
+    "--modality",
+    "modalities",
+    multiple=True,
+    help="Use only experts between these modalities; repeat for each.",
+)
+@click.option(
     "--expert",
     "experts",
     multiple=True,
@@ -76,6 +82,7 @@ from codenoise.registry.recipe import compose as compose_recipe
 @json_option
 def compose(
     targets: tuple[str, ...],
+    modalities: tuple[str, ...],
     experts: tuple[str, ...],
     weighting: str,
     threshold: float,
@@ -100,6 +107,7 @@ def compose(
     recipe = compose_recipe(
         inventory,
         targets,
+        modalities=modalities,
         experts=experts,
         weighting=weighting,
         coherence=Coherence(

@@ -117,9 +117,8 @@ def _read_group(
             entries = tuple(distribution.entry_points.select(group=group))
             if not entries:
                 continue
-            metadata = distribution.metadata
-            name = metadata["Name"] if "Name" in metadata else name
-            version = metadata["Version"] if "Version" in metadata else version
+            stated = dict(distribution.metadata.items())
+            name, version = stated.get("Name", name), stated.get("Version", version)
             if "unknown" in (name, version):
                 raise ArtifactError(
                     f"the METADATA of {name} names no distribution or no version; reinstall it"

@@ -78,6 +78,7 @@ def compose(
     inventory: Inventory,
     targets: Sequence[str] | None = None,
     *,
+    modalities: Sequence[str] = (),
     experts: Sequence[str] = (),
     weighting: str = "inverse-mse",
     coherence: Coherence | None = None,
@@ -91,6 +92,8 @@ def compose(
         What is installed.
     targets
         Modalities to generate; by default every one that an installed expert generates.
+    modalities
+        Restrict the choice to experts between these modalities.
     experts
         Restrict the choice to these, each ``name`` or ``name`` with a range (``rna-to-rppa>=1``).
     weighting, coherence, sampler
@@ -106,6 +109,8 @@ def compose(
     if experts:
         asked = [_choice(text) for text in experts]
         candidates = tuple({id(p): p for p in (_resolve(inventory, a) for a in asked)}.values())
+    if modalities:
+        candidates = tuple(p for p in candidates if _ends(p) <= set(modalities))
     available = sorted({plugin.manifest.target.modality for plugin in candidates})
     wanted = list(dict.fromkeys(targets)) if targets else available
     chosen: list[Plugin[ExpertManifest]] = []
@@ -131,6 +136,11 @@ def compose(
             for p in chosen
         ],
     )
+
+
+def _ends(plugin: Plugin[ExpertManifest]) -> set[str]:
+    refs = (*plugin.manifest.condition, plugin.manifest.target)
+    return {ref.modality for ref in refs}
 
 
 def _choice(text: str) -> ExpertChoice:

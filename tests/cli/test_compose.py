@@ -125,3 +125,16 @@ def test_broken_experts_are_named_on_stderr(
     assert ran.code == 0
     assert ran.err.startswith("skipped: rna-to-rppa of codenoise-expert-rna-to-rppa 0.1.0: ")
     assert " rna-to-rppa@" not in ran.out
+
+
+def test_modalities_restrict_both_ends(bank: Path, done: Done) -> None:
+    text = done("compose", "--modality", "rna", "--modality", "cna", "--dry-run", "--json")
+    chosen = {row["expert"].partition("@")[0] for row in json.loads(text)["experts"]}
+    assert chosen == {"rna-to-cna", "cna-to-rna"}
+
+
+def test_modalities_without_an_expert_between_them_are_refused(
+    bank: Path, refused: Callable[..., str]
+) -> None:
+    message = refused("compose", "--modality", "rna", "--modality", "mri", "--dry-run")
+    assert "no usable expert" in message
