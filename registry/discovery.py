@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path
-from typing import Generic
+from typing import TYPE_CHECKING, Generic, cast
 
 from packaging.utils import canonicalize_name
 
 from codenoise.core.errors import ArtifactError
 from codenoise.registry.artifacts import ENCODER_FILE, WEIGHTS_FILE, verify_files
 from codenoise.registry.manifest import AnyManifest, ExpertManifest, SpaceManifest, read_manifest
+
+if TYPE_CHECKING:
+    from email.message import Message
 
 EXPERTS, SPACES = "codenoise.experts", "codenoise.spaces"
 _VALUE = re.compile(r"[A-Za-z_][\w.]*:[\w-]+\.json")
@@ -117,8 +120,8 @@ def _read_group(
             entries = tuple(distribution.entry_points.select(group=group))
             if not entries:
                 continue
-            stated = dict(distribution.metadata.items())
-            name, version = stated.get("Name", name), stated.get("Version", version)
+            metadata = cast("Message", distribution.metadata)
+            name, version = metadata.get("Name", name), metadata.get("Version", version)
             if "unknown" in (name, version):
                 raise ArtifactError(
                     f"the METADATA of {name} names no distribution or no version; reinstall it"
