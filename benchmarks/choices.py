@@ -26,6 +26,7 @@ from codenoise.core.evaluation.metrics import energy_score, r2_of_expectation, r
 from codenoise.registry.discovery import discover
 from codenoise.registry.recipe import Sampler, compose, load_ensemble
 
+DRAWS = 6
 MODALITIES = ("rna", "rppa", "cna", "wsi")
 
 
@@ -58,12 +59,13 @@ def prediction(_: Ensemble, latents: dict[str, dict]) -> None:
             config = TrainingConfig(prediction=kind)
             trained = train_pair(*data, config)
             v = trained.validation
-            print(f"| {condition}-to-{target} | {kind} | {trained.best_step} | {trained.seconds:.0f} "
+            name, seconds = f"{condition}-to-{target}", f"{trained.seconds:.0f}"
+            print(f"| {name} | {kind} | {trained.best_step} | {seconds} "
                   f"| {v.r2_expectation:.3f} | {v.energy_score:.3f} |", flush=True)  # fmt: skip
 
 
 def sampler(ensemble: Ensemble, latents: dict[str, dict]) -> None:
-    """Quality and time against sampler and steps, twelve experts, 20 draws."""
+    """Quality and time against sampler and steps, twelve experts, 6 draws."""
     runs = [("ddpm", 1000), ("ddim", 50), ("ddim", 200)]
     runs += [("dpm-solver++", steps) for steps in (10, 20, 30, 50, 100)]
     held = latents["validation"]
@@ -80,10 +82,10 @@ def sampler(ensemble: Ensemble, latents: dict[str, dict]) -> None:
         started, measures = time.perf_counter(), []
         for target in chosen.targets:
             patients = sorted(held[target].index)
-            drawn = chosen.generate(target, held, patients, draws=20)
+            drawn = chosen.generate(target, held, patients, draws=DRAWS)
             kept = drawn.attempts[:, 0] > 0
             real, draws = held[target].loc[patients].to_numpy()[kept], drawn.draws[kept]
-            single = np.mean([r2_pooled(real, draws[:, i]) for i in range(20)])
+            single = np.mean([r2_pooled(real, draws[:, i]) for i in range(DRAWS)])
             measures.append(
                 (r2_of_expectation(real, draws), single, energy_score(real, draws).mean())
             )
