@@ -248,7 +248,7 @@ def test_missing_features_are_counted_and_the_first_named(
         "rna.csv lacks 5 of the 12 features of space toy@1.0: 'f1', 'f2', 'f5' and 2 more"
         in message
     )
-    assert "codenoise spaces fit" in message
+    assert "use a table with the space's features" in message
 
 
 def test_too_many_gaps_in_a_patient_are_refused_by_name(
