@@ -50,7 +50,7 @@ def test_licences_are_those_of_the_sources() -> None:
 def test_cards_say_it_where_an_expert_knows_no_more_than_the_mean() -> None:
     for plugin in discover().experts:
         card = (plugin.folder / "README.md").read_text()
-        useless = plugin.manifest.validation.r2_mean_of_draws <= 0
+        useless = plugin.manifest.validation.r2_expectation <= 0
         assert ("no better than predicting the average patient" in card) == useless
 
 
