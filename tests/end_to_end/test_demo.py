@@ -13,6 +13,11 @@ NEEDED = ("cli", "core", "examples", "plugins", "registry", "constraints.txt", "
           "pyproject.toml", "README.md")  # fmt: skip
 
 
+def cells(path: Path) -> list[list[str]]:
+    with path.open(newline="") as file:
+        return list(csv.reader(file))
+
+
 @pytest.mark.slow
 def test_the_demo_installs_with_pip_and_completes_the_example_cohort(tmp_path: Path) -> None:
     for name in NEEDED:
@@ -31,9 +36,9 @@ def test_the_demo_installs_with_pip_and_completes_the_example_cohort(tmp_path: P
     assert "R2 latent" in run.stdout
     given = tmp_path / "examples" / "tcga" / "cohort"
     for modality in ("rna", "rppa", "cna", "wsi"):
-        before = list(csv.reader((given / f"{modality}.csv").open()))
-        path = tmp_path / "demo-output" / "imputed" / "completed" / f"{modality}.csv"
-        after = list(csv.reader(path.open()))
+        before = cells(given / f"{modality}.csv")
+        completed = tmp_path / "demo-output" / "imputed" / "completed"
+        after = cells(completed / f"{modality}.csv")
         assert after[0] == before[0]
         assert len(after) == 1 + 64
         for old, new in zip(before, after, strict=False):
