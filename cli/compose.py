@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
@@ -103,6 +104,8 @@ def compose(
     """
     if output.exists() and not overwrite and not dry_run:
         raise CodenoiseError(f"{output} is already there; give another --output, or --overwrite")
+    if any(math.isnan(value) for value in (threshold, max_incoherent)):
+        raise CodenoiseError("--threshold and --max-incoherent must be numbers, not nan")
     inventory = discover()
     recipe = compose_recipe(
         inventory,

@@ -46,14 +46,14 @@ folder_argument = click.Path(path_type=Path, file_okay=True)
 @click.option("--target", "targets", multiple=True, help="Complete only these modalities.")
 @click.option(
     "--draws",
-    type=click.IntRange(2),
+    type=click.IntRange(2, 10_000),
     default=10,
     show_default=True,
     help="Generated versions per patient; their mean is the completed value.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same result.")
 @click.option("--save-draws", is_flag=True, help="Also write every draw, in features (parquet).")
-@click.option("--overwrite", is_flag=True, help="Replace the output folder if it is there.")
+@click.option("--overwrite", is_flag=True, help="Replace the output folder of an earlier run.")
 @click.option("--dry-run", is_flag=True, help="Check the input, say what would be done, and stop.")
 @json_option
 def impute(
@@ -97,7 +97,7 @@ def impute(
         ensemble.encode(given)  # the features and gaps of each table are checked by encoding it
         _print_plan(ensemble, given, wanted, as_json)
         return
-    with atomic_folder(output, overwrite=overwrite) as folder:
+    with atomic_folder(output, "provenance.json" if overwrite else None) as folder:
         with progress_bars() as progress:
             result = ensemble.impute(
                 given, draws=draws, seed=seed, targets=wanted, progress=progress

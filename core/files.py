@@ -38,19 +38,32 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
+def atomic_folder(path: Path, replaces: str | None = None) -> Iterator[Path]:
     """Yield a temporary folder beside ``path`` and move it there when the block ends well.
+
+    Parameters
+    ----------
+    path
+        The folder to write.
+    replaces
+        Name of a file by which a folder made by an earlier run is known; such a folder is replaced.
+        By default nothing is.
 
     Raises
     ------
     CodenoiseError
-        If ``path`` is there already and holds anything, unless ``overwrite`` is set; if it is a
-        file; or if it cannot be written.
+        If ``path`` holds anything and may not be replaced, is a file, or cannot be written.
     """
     if path.exists() and not path.is_dir():
         raise CodenoiseError(f"{path} is a file; give a folder")
-    if path.exists() and any(path.iterdir()) and not overwrite:
-        raise CodenoiseError(f"{path} already holds files; give another folder, or --overwrite")
+    if path.exists() and any(path.iterdir()):
+        if replaces is None:
+            raise CodenoiseError(f"{path} already holds files; give another folder, or --overwrite")
+        if not (path / replaces).is_file():
+            raise CodenoiseError(
+                f"{path} was not written by codenoise (it has no {replaces}), so it is not "
+                f"replaced; give another folder"
+            )
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
@@ -59,8 +72,10 @@ def atomic_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
         with _told(path):
             temporary.chmod(0o777 & ~_umask())
             if path.exists():
-                shutil.rmtree(path)
+                # Moved aside first: at every moment the old or the new folder is whole.
+                path.rename(temporary.with_name(f"{temporary.name}.old"))
             temporary.replace(path)
+        shutil.rmtree(temporary.with_name(f"{temporary.name}.old"), ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

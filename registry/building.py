@@ -91,7 +91,7 @@ def build_space(fitted: FittedSpace, unit: str, origin: Origin, root: Path) -> S
     """Write a space's project below ``root`` and return its manifest."""
     space = fitted.space
     name, package = space.name, package_name("space", space.name)
-    with atomic_folder(project_folder(root, "space", name), overwrite=True) as folder:
+    with atomic_folder(project_folder(root, "space", name), "pyproject.toml") as folder:
         inner = folder / package
         save_tensors(space.tensors(), inner / ENCODER_FILE, {IDENTITY_KEY: space.digest})
         manifest = SpaceManifest(
@@ -180,7 +180,7 @@ def build_expert(
         training=_training(trained, len(condition_latents), origin),
         condition_stats=_condition_stats(condition_latents),
     )
-    with atomic_folder(project_folder(root, "expert", name), overwrite=True) as folder:
+    with atomic_folder(project_folder(root, "expert", name), "pyproject.toml") as folder:
         weights = folder / package / WEIGHTS_FILE
         tensors = {
             key: value.numpy().astype(np.float16) if value.is_floating_point() else value.numpy()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ from codenoise.registry.manifest import AnyManifest, ExpertManifest, SpaceManife
 
 if TYPE_CHECKING:
     from email.message import Message
+    from importlib.metadata import FileHash
 
 EXPERTS, SPACES = "codenoise.experts", "codenoise.spaces"
 _VALUE = re.compile(r"[A-Za-z_][\w.]*:[\w-]+\.json")
@@ -144,7 +147,7 @@ def _read_group(
 def _read(
     entry: EntryPoint, model: type[AnyManifest], name: str, version: str, checksums: bool
 ) -> Plugin[AnyManifest]:
-    file = _data_file(entry)
+    file = _data_file(entry, checksums)
     manifest = read_manifest(file, model)
     weights = WEIGHTS_FILE if isinstance(manifest, ExpertManifest) else ENCODER_FILE
     if weights not in manifest.files:
@@ -171,7 +174,7 @@ def _reason(problem: Exception) -> str:
     return f"{type(problem).__name__}: {problem}; reinstall the package"
 
 
-def _data_file(entry: EntryPoint) -> Path:
+def _data_file(entry: EntryPoint, checksums: bool) -> Path:
     """Locate the manifest that an entry point names in its distribution's own file list."""
     if not _VALUE.fullmatch(entry.value):
         raise ArtifactError(
@@ -183,8 +186,18 @@ def _data_file(entry: EntryPoint) -> Path:
     files = entry.dist.files if entry.dist is not None else None
     for candidate in files or ():
         if candidate.as_posix() == relative:
-            return Path(str(candidate.locate()))
+            located = Path(str(candidate.locate()))
+            if checksums and candidate.hash is not None and located.is_file():
+                _check_record(located, candidate.hash)
+            return located
     raise ArtifactError(
         f"{relative} is not in the distribution's file list; reinstall the package "
         f"(not as an editable install)"
     )
+
+
+def _check_record(file: Path, recorded: FileHash) -> None:
+    """Compare a manifest with the checksum that pip recorded when it installed the package."""
+    digest = hashlib.new(recorded.mode, file.read_bytes()).digest()
+    if base64.urlsafe_b64encode(digest).rstrip(b"=").decode() != recorded.value:
+        raise ArtifactError(f"{file} was changed after its installation; reinstall the package")

@@ -110,6 +110,13 @@ def compose(
         asked = [_choice(text) for text in experts]
         candidates = tuple({id(p): p for p in (_resolve(inventory, a) for a in asked)}.values())
     if modalities:
+        known = {modality for p in candidates for modality in _ends(p)}
+        unknown = [modality for modality in modalities if modality not in known]
+        if unknown:
+            raise EnsembleError(
+                f"no usable expert has the modality {unknown[0]!r}; "
+                f"usable experts have {', '.join(sorted(known)) or 'none'}"
+            )
         candidates = tuple(p for p in candidates if _ends(p) <= set(modalities))
     available = sorted({plugin.manifest.target.modality for plugin in candidates})
     wanted = list(dict.fromkeys(targets)) if targets else available
@@ -117,7 +124,12 @@ def compose(
     for target in wanted:
         members = _newest_per_pair(p for p in candidates if p.manifest.target.modality == target)
         if not members:
-            raise EnsembleError(_no_expert(inventory, target, available))
+            raise EnsembleError(
+                f"no expert generates {target!r} from the modalities {', '.join(modalities)}; "
+                f"name more of them with --modality"
+                if modalities
+                else _no_expert(inventory, target, available)
+            )
         chosen += members
     if not chosen:
         raise EnsembleError("no usable expert is installed; pip install one, then compose again")
@@ -276,6 +288,12 @@ def resolve(
         targets do not match.
     """
     experts = [_resolve(inventory, choice) for choice in recipe.experts]
+    names = [choice.name for choice in recipe.experts]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise EnsembleError(
+            f"the recipe names expert {twice[0]!r} twice, which would count it double; keep one"
+        )
     made = [expert.manifest.target.modality for expert in experts]
     for expert, target in zip(experts, made, strict=True):
         if target not in recipe.targets:
@@ -330,6 +348,7 @@ def provenance(recipe: Recipe, inventory: Inventory) -> Mapping[str, object]:
                 "distribution": f"{plugin.distribution}=={plugin.distribution_version}",
                 "files": plugin.manifest.model_dump(mode="json")["files"],
                 "license": plugin.manifest.license,
+                "validation_mse": plugin.manifest.validation.mse,
             }
             for plugin in experts
         },

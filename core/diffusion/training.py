@@ -190,7 +190,7 @@ def train_pair(
     Raises
     ------
     DataError
-        If there are fewer rows than one batch needs for its statistics, or no validation rows.
+        If there are too few rows on either side, or training diverges.
     """
     if len(train) < 2 or len(validation) < 2:
         raise DataError(
@@ -204,13 +204,19 @@ def train_pair(
         "mlp", train.target.shape[1], train.condition.shape[1], config.architecture_parameters()
     )
     average = copy.deepcopy(denoiser).eval()
-    best_error, best_step, best_state = float("inf"), 0, average.state_dict()
+    best_error, best_step = float("inf"), 0
+    best_state = copy.deepcopy(average.state_dict())
     step = 0
     for step in _optimise(denoiser, average, train, config, schedule):
         if step % config.validate_every:
             continue
         draws = _draw(average, validation, config, schedule)
         error = float(np.mean((draws.mean(axis=1) - validation.target) ** 2))
+        if not np.isfinite(error):
+            raise DataError(
+                f"training diverged by step {step}: the validation error is {error}; "
+                f"lower learning_rate ({config.learning_rate})"
+            )
         if error < best_error:
             best_error, best_step, best_state = error, step, copy.deepcopy(average.state_dict())
         if progress is not None:

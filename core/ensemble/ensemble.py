@@ -166,15 +166,22 @@ class Ensemble:
         if not cohort.tables:
             raise EnsembleError("the cohort has no table; give at least one modality")
         mask = cohort.mask()
-        if len(cohort.tables) > 1 and not (mask.sum(axis=1) > 1).any():
-            ids = "; ".join(
-                f"{table.source}: {first_few(table.frame.index, 1)}"
-                for table in cohort.tables.values()
-            )
-            raise EnsembleError(
-                f"no patient is in more than one table; ids must be written alike in all ({ids})"
-            )
-        wanted = list(targets) if targets is not None else self.targets
+        several = mask.sum(axis=1) > 1
+        for modality, table in cohort.tables.items():
+            if (
+                len(cohort.tables) > 1
+                and mask[modality].any()
+                and not several[mask[modality]].any()
+            ):
+                ids = "; ".join(
+                    f"{other.source}: {first_few(other.frame.index, 1)}"
+                    for other in cohort.tables.values()
+                )
+                raise EnsembleError(
+                    f"no patient of {table.source} is in another table; "
+                    f"ids must be written alike in all ({ids})"
+                )
+        wanted = list(dict.fromkeys(targets)) if targets is not None else self.targets
         for target in wanted:
             if not self.experts_for(target):
                 raise EnsembleError(

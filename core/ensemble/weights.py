@@ -24,7 +24,10 @@ def uniform(errors: Sequence[float]) -> Weights:
 
 
 def softmax_inverse_mse(errors: Sequence[float]) -> Weights:
-    """Softmax of 1 / validation MSE: what the paper's public code runs, and much sharper."""
+    """Softmax of 1 / validation MSE: what the paper's public code runs.
+
+    Sharper than the paper's for errors well below 1, flatter for errors above.
+    """
     inverse = 1 / _checked(errors)
     powers = np.exp(inverse - inverse.max())
     return np.asarray(powers / powers.sum())

@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from codenoise.core.errors import DataError, SpaceError, first_few
 from codenoise.core.spaces.pca import PCAEncoder
@@ -192,14 +193,17 @@ class Space:
         if gaps.any():
             self._check_gaps(table, gaps, source)
             values = np.where(gaps, self.median, values)
-        codes = self._encoded(self._standardised(values))
+        with threadpool_limits(1, user_api="blas"):  # threads would change the last bits
+            codes = self._encoded(self._standardised(values))
         latents = (codes - self.latent_mean) / self.latent_scale
         return pd.DataFrame(latents.astype(np.float32), index=table.index)
 
     def decode(self, latents: Float32) -> Float32:
         """Turn latents ``(..., dim)`` into features ``(..., features)`` in the input's units."""
         codes = latents * self.latent_scale + self.latent_mean
-        return np.asarray(self.encoder.decode(codes) * self.scale + self.center, dtype=np.float32)
+        with threadpool_limits(1, user_api="blas"):
+            values = self.encoder.decode(codes)
+        return np.asarray(values * self.scale + self.center, dtype=np.float32)
 
     def standardised(self, values: Float32) -> Float32:
         """Features ``(..., features)`` in units of the training patients' standard deviations."""

@@ -276,8 +276,21 @@ def test_output_that_holds_files_is_kept_unless_asked(
         f"{output} already holds files; give another folder, or --overwrite"
     )
     assert [p.name for p in output.iterdir()] == ["precious.txt"]
+    assert "was not written by codenoise" in refused(
+        *_quick(cohort, ensemble, output, "--overwrite")
+    )
+    assert (output / "precious.txt").read_text() == "mine"
+
+
+def test_output_of_an_earlier_run_is_replaced_when_asked(
+    bank: Path, ensemble: Path, cohort: Path, done: Done
+) -> None:
+    output = cohort.parent / "out"
+    done(*_quick(cohort, ensemble, output))
+    (output / "note.txt").write_text("of the earlier run")
     done(*_quick(cohort, ensemble, output, "--overwrite"))
     assert (output / "provenance.json").exists()
+    assert not (output / "note.txt").exists()
 
 
 def test_an_empty_output_folder_is_used(

@@ -148,11 +148,25 @@ def test_overwriting_a_folder_replaces_all_of_it(tmp_path: Path) -> None:
     path = tmp_path / "out"
     path.mkdir()
     (path / "old.txt").write_text("old")
-    with atomic_folder(path, overwrite=True) as temporary:
+    with atomic_folder(path, "old.txt") as temporary:
         (temporary / "new.txt").write_text("new")
         assert (path / "old.txt").exists()
     assert [inside.name for inside in path.iterdir()] == ["new.txt"]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.mkdir()
+    (path / "thesis.txt").write_text("three years")
+    with (
+        pytest.raises(
+            CodenoiseError, match=r"was not written by codenoise \(it has no made.json\)"
+        ),
+        atomic_folder(path, "made.json"),
+    ):
+        pytest.fail("the block must not run")
+    assert (path / "thesis.txt").read_text() == "three years"
 
 
 def test_the_old_folder_stays_when_the_block_raises(tmp_path: Path) -> None:
@@ -161,7 +175,7 @@ def test_the_old_folder_stays_when_the_block_raises(tmp_path: Path) -> None:
     (path / "old.txt").write_text("old")
     with (
         pytest.raises(ZeroDivisionError),
-        atomic_folder(path, overwrite=True) as temporary,
+        atomic_folder(path, "old.txt") as temporary,
     ):
         (temporary / "new.txt").write_text("new")
         raise ZeroDivisionError
@@ -169,13 +183,13 @@ def test_the_old_folder_stays_when_the_block_raises(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path, overwrite: bool) -> None:
+@pytest.mark.parametrize("replaces", [None, "old.txt"])
+def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path, replaces: str | None) -> None:
     path = tmp_path / "out"
     path.write_text("a file")
     with (
         pytest.raises(CodenoiseError, match="out is a file; give a folder"),
-        atomic_folder(path, overwrite=overwrite),
+        atomic_folder(path, replaces),
     ):
         pytest.fail("the block must not run")
     assert path.read_text() == "a file"

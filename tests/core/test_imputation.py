@@ -596,7 +596,7 @@ def test_tables_without_a_common_patient_are_refused_with_ids_of_each(
     with pytest.raises(EnsembleError) as caught:
         ensemble.impute(cohort_of({"rna": holey["rna"], "cna": renamed}))
     message = str(caught.value)
-    assert "no patient is in more than one table; ids must be written alike" in message
+    assert "no patient of rna.csv is in another table; ids must be written alike" in message
     assert f"rna.csv: '{holey['rna'].index[0]}' and 15 more" in message
     assert "cna.csv: 's2-000-01A' and 17 more" in message
 

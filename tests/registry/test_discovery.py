@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import shutil
 import sys
@@ -245,3 +247,20 @@ def test_unrelated_distributions_are_not_read(site: Path) -> None:
         inventory = discover(path=[str(site)])
     assert len(inventory.experts) == 2
     assert not inventory.broken
+
+
+def test_manifest_changed_after_its_installation_is_found_by_the_recorded_checksum(
+    site: Path,
+) -> None:
+    manifest = site / PACKAGE / "expert.json"
+    digest = hashlib.sha256(manifest.read_bytes()).digest()
+    recorded = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    record = _info(site) / "RECORD"
+    line = f"{PACKAGE}/expert.json"
+    record.write_text(record.read_text().replace(f"{line},,", f"{line},sha256={recorded},1"))
+    assert not discover(path=[str(site)], checksums=True).broken
+    content = json.loads(manifest.read_text())
+    content["validation"]["mse"] = 0.0001  # would take nearly all the weight
+    manifest.write_text(json.dumps(content))
+    (broken,) = discover(path=[str(site)], checksums=True).broken
+    assert "expert.json was changed after its installation" in broken.reason

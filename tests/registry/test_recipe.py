@@ -417,6 +417,7 @@ def test_provenance_holds_the_digests_of_everything_in_play(site: Path) -> None:
                 "denoiser.safetensors": expert.manifest.files["denoiser.safetensors"].model_dump()
             },
             "license": "GPL-3.0-only AND GPL-2.0-only",
+            "validation_mse": expert.manifest.validation.mse,
         }
     }
     digests = {p.reference: p.manifest.digest for p in inventory.spaces}
