@@ -20,6 +20,7 @@ from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.errors import ArtifactError, DataError, first_few
 from codenoise.core.spaces.fit import fit_space
 from codenoise.core.spaces.space import Space
+from codenoise.core.threads import one_torch_thread
 from codenoise.registry.artifacts import identity_digest, verify_files
 from codenoise.registry.building import Origin, build_expert, build_space, manifest_path
 from codenoise.registry.discovery import Plugin
@@ -373,8 +374,6 @@ def _run(jobs: Sequence[_Job], workers: int) -> Iterator[Outcome]:
 
 
 def _train_one(job: _Job) -> Outcome:
-    import torch
-
     from codenoise.core.diffusion.training import train_pair
 
     def stop_if_orphaned(*_: int) -> None:
@@ -382,12 +381,8 @@ def _train_one(job: _Job) -> Outcome:
         if job.parent not in (os.getpid(), os.getppid()):
             raise SystemExit(1)
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_torch_thread():
         trained = train_pair(job.train, job.validation, job.config, progress=stop_if_orphaned)
-    finally:
-        torch.set_num_threads(threads)
     manifest = build_expert(
         job.name,
         job.version,

@@ -22,10 +22,11 @@ from codenoise.core.ensemble.samplers import sample, step_grid
 from codenoise.core.ensemble.settings import EngineSettings, SamplerName
 from codenoise.core.ensemble.weights import reliability_weights
 from codenoise.core.errors import EnsembleError
+from codenoise.core.threads import one_torch_thread
 
 # Trajectories are always computed in blocks of this many rows, padded when fewer: matrix kernels
 # round differently for different shapes, and results must not depend on the number of patients.
-BLOCK = 256
+BLOCK = 64
 
 Progress = Callable[[int, int], None]
 
@@ -119,9 +120,10 @@ def generate(
             result.weights[rows[:, None], np.array(subset)] = weights
             ids = [patients[row] for row in rows]
             consensus = _Consensus(playing, weights, conditions, ids, settings)
-            for finished in _complete(consensus, rows, draws, seed, settings, result):
-                if progress is not None:
-                    progress(done + finished, len(patients) * draws)
+            with one_torch_thread():
+                for finished in _complete(consensus, rows, draws, seed, settings, result):
+                    if progress is not None:
+                        progress(done + finished, len(patients) * draws)
         done += len(rows) * draws
     if progress is not None:
         progress(done, len(patients) * draws)
