@@ -72,7 +72,9 @@ def reconstruction(
 
     recipe, inventory = read_recipe(recipe_path), discover()
     ensemble = load_ensemble(recipe, inventory)
-    given, split = read_cohort(cohort, list(ensemble.spaces)), read_split(split_path)
+    features = {modality: space.features for modality, space in ensemble.spaces.items()}
+    given = read_cohort(cohort, list(ensemble.spaces), features=features)
+    split = read_split(split_path)
     latents = {}
     for part in ("train", "test"):
         subset = given.subset(split.index[split == part])

@@ -69,7 +69,9 @@ def impute(
     dry_run: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Complete the tables in folder COHORT (one per modality: rna.csv, rppa.parquet, ...).
+    """Complete the tables of COHORT: a folder with one per modality (rna.csv, rppa.parquet, ...).
+
+    A TOML that names the files, or a MuData file, will do too.
 
     \b
     Writes to the output folder:
@@ -91,7 +93,8 @@ def impute(
     recipe = read_recipe(recipe_path)
     inventory = discover()
     ensemble = load_ensemble(recipe, inventory)
-    given = read_cohort(cohort, modalities or None)
+    features = {modality: space.features for modality, space in ensemble.spaces.items()}
+    given = read_cohort(cohort, modalities or None, features=features)
     wanted = ensemble.check(given, targets or None)
     if dry_run:
         ensemble.encode(given)  # the features and gaps of each table are checked by encoding it
@@ -106,6 +109,7 @@ def impute(
         record = {
             "codenoise": engine_version(),
             "cohort_digest": given.digest(),
+            "read": {name: list(table.notes) for name, table in given.tables.items()},
             "draws": draws,
             "seed": seed,
             "targets": wanted,
@@ -117,6 +121,9 @@ def impute(
         print_json({"output": str(output), "targets": rows})
         return
     print_table(rows, f"written to {output}")
+    for table in given.tables.values():
+        for change in table.changes:
+            click.echo(f"note: {table.source}: {change}", err=True)
     _warn(result, wanted)
 
 

@@ -11,6 +11,7 @@ from codenoise.core.errors import CodenoiseError
 from codenoise.registry.compatibility import engine_version
 
 COMMANDS = {
+    "cohort": ("codenoise.cli.cohort:cohort", "Look at a cohort before using it."),
     "compose": ("codenoise.cli.compose:compose", "Choose experts and write an ensemble recipe."),
     "evaluate": ("codenoise.cli.evaluate:evaluate", "Measure generated against real values."),
     "experts": ("codenoise.cli.experts:experts", "List, show and check installed experts."),

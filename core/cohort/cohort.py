@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from codenoise.core.cohort.tables import READ_ERRORS, Table, read_table, table_suffix, union_order
-from codenoise.core.errors import DataError, first_few, one_line
-
-CLINICAL = "clinical"
+from codenoise.core.cohort.annotated import hdf5_kind, read_h5mu, read_h5mu_obs, write_h5mu
+from codenoise.core.cohort.clinical import read_clinical_file, tidy_clinical
+from codenoise.core.cohort.features import Merge
+from codenoise.core.cohort.formats import container_of, reading
+from codenoise.core.cohort.identifiers import SampleChoice, unmangle
+from codenoise.core.cohort.sources import CLINICAL, Source, folder_sources, toml_sources
+from codenoise.core.cohort.tables import Table, read_table, table_of, union_order, write_table
+from codenoise.core.errors import DataError, first_few
+from codenoise.core.files import atomic_file
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,10 @@ class Cohort:
 
         return Cohort(
             {
-                name: Table(
-                    rows(table.frame),
-                    table.source,
-                    table.suffix,
-                    None if table.text is None else rows(table.text),
+                name: replace(
+                    table,
+                    frame=rows(table.frame),
+                    text=None if table.text is None else rows(table.text),
                 )
                 for name, table in self.tables.items()
             }
@@ -75,70 +79,157 @@ class Cohort:
         return f"sha256:{content.hexdigest()}"
 
 
-def read_cohort(folder: Path, modalities: Sequence[str] | None = None) -> Cohort:
-    """Read a folder with one table per modality, named after it (``rna.csv``, ``rppa.parquet``).
+def read_cohort(
+    path: Path,
+    modalities: Sequence[str] | None = None,
+    *,
+    features: Mapping[str, Sequence[str]] | None = None,
+    samples: SampleChoice = "tumour",
+    merge: Merge = "refuse",
+) -> Cohort:
+    """Read a cohort: one table per modality.
 
     Parameters
     ----------
-    folder
-        Where the tables are. ``clinical.*`` is not a modality and is left to `read_clinical`.
+    path
+        A folder with tables named after their modality (``rna.csv``, ``rppa.parquet``; see
+        `folder_sources`), a TOML that names the files (see `toml_sources`), or a MuData file.
+        ``clinical`` is not a modality and is left to `read_clinical`.
     modalities
-        Read these and ignore every other file; by default every table in the folder is read.
+        Read these and ignore every other table; by default every table is read.
+    features
+        Features of the spaces by modality, see `read_table`.
+    samples, merge
+        For every table that a TOML says nothing else of, see `read_table`.
 
     Raises
     ------
     DataError
-        If the folder or a named table is missing, a modality has two tables, or a table cannot be
+        If the cohort or a named table is missing, a modality has two tables, or a table cannot be
         read.
     """
-    if not folder.is_dir():
-        raise DataError(f"cohort {folder} is not a folder; give a folder with one table a modality")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        suffix = table_suffix(path)
-        if suffix is None or not path.is_file() or path.name.startswith("."):
-            continue
-        name = path.name[: -len(suffix)]
-        if name == CLINICAL or (modalities is not None and name not in modalities):
-            continue
-        if name in found:
-            raise DataError(
-                f"{folder}: {found[name].name} and {path.name} are both {name}; keep one"
-            )
-        found[name] = path
-    absent = [name for name in modalities or () if name not in found]
+    features = features or {}
+    if _is_mudata(path):
+        grids = read_h5mu(path, modalities)
+        tables = {
+            name: table_of(grid, path, features=features.get(name), samples=samples, merge=merge)
+            for name, grid in grids.items()
+        }
+        return Cohort(_alike(tables))
+    sources = _sources(path, {*features, *(modalities or ())})
+    sources.pop(CLINICAL, None)
+    absent = [name for name in modalities or () if name not in sources]
     if absent:
         raise DataError(
-            f"{folder} has no table for {first_few(absent)}; expected e.g. {absent[0]}.csv"
+            f"{path} has no table for {first_few(absent)}; expected e.g. {absent[0]}.csv"
         )
-    if not found:
-        raise DataError(f"{folder} holds no table; expected e.g. rna.csv or rna.parquet")
-    return Cohort({name: read_table(path) for name, path in found.items()})
+    if not sources:
+        raise DataError(f"{path} holds no table; expected e.g. rna.csv or rna.parquet")
+    tables = {}
+    for name, source in sources.items():
+        if modalities is None or name in modalities:
+            _refuse_problem(source)
+            options = {"samples": samples, "merge": merge, **source.options}
+            table = read_table(source.path, features=features.get(name), modality=name, **options)
+            notes = (source.note, *table.notes) if source.note else table.notes
+            tables[name] = replace(table, notes=notes)
+    return Cohort(_alike(tables))
 
 
-def read_clinical(folder: Path) -> pd.DataFrame:
-    """Read ``clinical.*`` of a cohort folder: mixed columns, index of patient ids as text.
+def _sources(path: Path, known: Collection[str] = ()) -> dict[str, Source]:
+    if path.is_file() and path.suffix.lower() == ".toml":
+        return toml_sources(path)
+    if not path.is_dir():
+        raise DataError(
+            f"cohort {path} is not a folder; give a folder with one table a modality, a TOML that "
+            f"names the tables, or a MuData file"
+        )
+    return folder_sources(path, known)
+
+
+def _refuse_problem(source: Source) -> None:
+    if source.problem:
+        raise DataError(source.problem)
+
+
+def _is_mudata(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with reading(path):
+        container, _ = container_of(path)
+    return container == "hdf5" and hdf5_kind(path) == "mudata"
+
+
+def _alike(tables: dict[str, Table]) -> dict[str, Table]:
+    """Tables with the ids that R has changed in one of them undone by those of the others."""
+    alike = {}
+    for name, table in tables.items():
+        own = list(table.frame.index)
+        others = {i for n, other in tables.items() if n != name for i in other.frame.index}
+        ids, notes = unmangle(own, others)
+        changed = dict(zip(own, ids, strict=True))
+        alike[name] = table if ids == own else _renamed(table, changed, notes)
+    return alike
+
+
+def _renamed(table: Table, ids: Mapping[str, str], notes: Sequence[str]) -> Table:
+    """A table with other patient ids, written back under those of the file."""
+
+    def of(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.rename(index=dict(ids))
+
+    layout = table.layout
+    labels = {ids[i]: layout.labels.get(i, i) for i in ids if layout.labels.get(i, i) != ids[i]}
+    annotations = layout.annotations
+    if annotations is not None:
+        annotations = replace(annotations, obs=of(annotations.obs))
+    return replace(
+        table,
+        frame=of(table.frame),
+        text=None if table.text is None else of(table.text),
+        layout=replace(layout, labels=labels, annotations=annotations),
+        notes=(*table.notes, *notes),
+        changes=(*table.changes, *notes),
+    )
+
+
+def write_cohort(cohort: Cohort, path: Path) -> None:
+    """Write a cohort: one MuData file if ``path`` ends in ``.h5mu``, else a folder of tables.
+
+    In a folder each table has the format it was read from.
+    """
+    if path.suffix.lower() == ".h5mu":
+        with atomic_file(path) as temporary:
+            write_h5mu({n: (t.frame, t.layout) for n, t in cohort.tables.items()}, temporary)
+        return
+    for name, table in cohort.tables.items():
+        write_table(table, path, name)
+
+
+def read_clinical(path: Path) -> pd.DataFrame:
+    """Read the clinical table of a cohort, or one by its own path.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Mixed columns, index of patient ids as text. Where columns have the names that TCGA gives
+        them, ``cancer_type``, ``stage`` (1-4), ``os_days``, ``os_event``, ``age`` and ``sex`` are
+        made of them, see `tidy_clinical`.
 
     Raises
     ------
     DataError
         If there is none, or it cannot be read.
     """
-    if not folder.is_dir():
-        raise DataError(f"cohort {folder} is not a folder")
-    paths = [p for p in sorted(folder.iterdir()) if p.name.startswith(f"{CLINICAL}.")]
-    if not paths:
-        raise DataError(f"{folder} has no clinical table; expected e.g. clinical.csv")
-    path = paths[0]
-    try:
-        if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
-        else:
-            separator = "\t" if ".tsv" in path.suffixes else ","
-            # Ids are text: read as numbers, 0012 would lose its zeros.
-            frame = pd.read_csv(path, sep=separator, dtype={0: str})
-            frame = frame.set_index(frame.columns[0])
-    except READ_ERRORS as problem:
-        raise DataError(f"{path} cannot be read: {one_line(problem)}") from None
-    frame.index = frame.index.astype(str)
-    return frame
+    if _is_mudata(path):
+        frame = tidy_clinical(read_h5mu_obs(path))
+        if not len(frame.columns):
+            raise DataError(f"{path} has no clinical columns; put them into obs")
+        return frame
+    if path.is_file() and path.suffix.lower() != ".toml":
+        return read_clinical_file(path)
+    sources = _sources(path)
+    if CLINICAL not in sources:
+        raise DataError(f"{path} has no clinical table; expected e.g. clinical.csv")
+    _refuse_problem(sources[CLINICAL])
+    return read_clinical_file(sources[CLINICAL].path)

@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import warnings
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from codenoise.core.errors import DataError, first_few, one_line
+from codenoise.core.cohort.annotated import hdf5_kind, read_h5ad, read_h5mu, write_h5ad
+from codenoise.core.cohort.assembly import assembled
+from codenoise.core.cohort.compression import ENDINGS, compressed
+from codenoise.core.cohort.embeddings import averaged_text, read_slide_folder, read_slides
+from codenoise.core.cohort.features import Merge
+from codenoise.core.cohort.formats import (
+    READ_ERRORS,
+    SEPARATORS,
+    SUFFIXES,
+    Grid,
+    container_of,
+    members,
+    read_parquet,
+    read_text,
+    reading,
+    table_suffix,
+)
+from codenoise.core.cohort.identifiers import SampleChoice
+from codenoise.core.cohort.layout import Layout, Orientation
+from codenoise.core.cohort.segments import binned, segment_columns
+from codenoise.core.cohort.values import as_text
+from codenoise.core.errors import DataError
 from codenoise.core.files import atomic_file
 
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
-# What the libraries behind a reader raise for a file that is damaged or something else.
-READ_ERRORS = (
-    OSError,
-    ValueError,
-    EOFError,
-    zlib.error,
-    pa.ArrowException,
-    pd.errors.ParserWarning,
-)
-SUFFIXES = (".parquet", *SEPARATORS, *(f"{suffix}.gz" for suffix in SEPARATORS))
+__all__ = [
+    "READ_ERRORS",
+    "SUFFIXES",
+    "Table",
+    "like",
+    "read_table",
+    "table_of",
+    "table_suffix",
+    "union_order",
+    "write_table",
+]
 
 
 @dataclass(frozen=True)
@@ -45,12 +61,21 @@ class Table:
     text
         For text formats, the cells as they stood in the file, so that observed values are written
         back to the letter; ``None`` for binary formats.
+    layout
+        Which way round the file stands and what it calls patients and features.
+    notes
+        What was done in reading, one sentence each.
+    changes
+        Those notes that tell of samples dropped, labels changed, or features and values missing.
     """
 
     frame: pd.DataFrame
     source: str = "table"
     suffix: str = ".csv"
     text: pd.DataFrame | None = field(default=None, repr=False)
+    layout: Layout = field(default_factory=Layout, repr=False)
+    notes: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
     def completed(self, filled: pd.DataFrame) -> Table:
         """Fill gaps, and add patients the table lacks, from ``filled``.
@@ -70,131 +95,134 @@ class Table:
         observed = own.notna()
         if self.text is None:
             merged = own.where(observed, filled).astype(self.frame.dtypes.to_dict())
-            return Table(merged, self.source, self.suffix)
-        text = self.text.reindex(filled.index).where(observed, _as_text(filled))
-        return Table(own.where(observed, filled), self.source, self.suffix, text)
+            return replace(self, frame=merged)
+        text = self.text.reindex(filled.index).where(observed, as_text(filled))
+        return replace(self, frame=own.where(observed, filled), text=text)
 
 
-def _as_text(values: pd.DataFrame) -> pd.DataFrame:
-    """Values at the six significant digits that a float32 model can stand for; gaps stay empty."""
-    cells = np.char.mod("%.6g", values.to_numpy(dtype=np.float64)).astype(object)
-    cells[values.isna().to_numpy()] = np.nan
-    return pd.DataFrame(cells, index=values.index, columns=values.columns, dtype=object)
+def read_table(
+    path: Path,
+    *,
+    features: Sequence[str] | None = None,
+    orientation: Orientation = "auto",
+    samples: SampleChoice = "tumour",
+    merge: Merge = "refuse",
+    modality: str | None = None,
+) -> Table:
+    """Read a table of one modality, in whatever format and way round it comes.
 
+    Text (commas, tabs or semicolons; plain, gzip, xz, bzip2 or zstd), parquet, AnnData, segments
+    of copy number, and slide embeddings (HDF5, npz, or a folder of them) are told by content. In
+    text tables empty cells and the usual markers (NA, NaN, null) are gaps.
 
-def table_suffix(path: Path) -> str | None:
-    """The format of a file by its name, or ``None`` if it is no table that can be read."""
-    return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
-
-
-def read_table(path: Path) -> Table:
-    """Read a table: ``.csv`` or ``.tsv`` (also ``.gz``), or ``.parquet``.
-
-    In text tables the first column holds patient ids and the header names the features; empty cells
-    and the usual markers (NA, NaN, null) are gaps. In parquet the index holds the ids, or the first
-    column where no index is stored.
+    Parameters
+    ----------
+    path
+        A file, or a folder with one file of embeddings per slide.
+    features
+        Features of the modality's space. They decide the orientation, columns that are features by
+        another spelling get their names, and they are the bins of segments.
+    orientation
+        Which way round the table stands; by default the features tell, then the ids.
+    samples
+        Which samples stand for a patient, see `resolve_samples`.
+    merge
+        What to do with columns that are the same feature, see `check_features`.
+    modality
+        Which one to read of MuData; and tables of slide embeddings may name a patient once per
+        slide.
 
     Raises
     ------
     DataError
-        If the file is missing or unreadable, an id or a feature stands twice, or a cell is not a
-        finite number; the message names file, row and column.
+        If the file is missing or unreadable, its orientation is not clear, an id or a feature
+        stands twice, or a cell is not a finite number; the message names file, row and column.
     """
-    suffix = table_suffix(path)
-    if suffix is None:
-        raise DataError(f"{path} is no table; expected a name ending in {', '.join(SUFFIXES)}")
-    try:
-        raw = pd.read_parquet(path) if suffix == ".parquet" else _read_text(path, suffix)
-    except FileNotFoundError:
-        raise DataError(f"{path} is not there") from None
-    except READ_ERRORS as problem:
-        raise DataError(f"{path} cannot be read as {suffix}: {one_line(problem)}") from None
-    if suffix == ".parquet" and isinstance(raw.index, pd.RangeIndex) and len(raw.columns):
-        raw = raw.set_index(raw.columns[0])
-    _check_labels(raw, path)
-    raw.index = raw.index.astype(str)
-    raw.columns = raw.columns.astype(str)
-    values = _numbers(raw, path)
-    return Table(values, path.name, suffix, raw if suffix != ".parquet" else None)
+    grid = _grid_of(path, features, modality)
+    if orientation != "features-as-rows":
+        grid = averaged_text(grid, modality, path)
+    return table_of(
+        grid, path, features=features, orientation=orientation, samples=samples, merge=merge
+    )
 
 
-def _read_text(path: Path, suffix: str) -> pd.DataFrame:
-    separator = SEPARATORS[suffix.removesuffix(".gz")]
-    # The header is read apart because pandas renames duplicate columns without a word.
-    lines = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, keep_default_na=False)
-    header = lines.iloc[0].tolist()
-    with warnings.catch_warnings():
-        # A first row longer than the header would lose its last cells with a mere warning.
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        frame = pd.read_csv(
-            path,
-            sep=separator,
-            header=None,
-            skiprows=1,
-            names=range(len(header)),
-            dtype=str,
-            index_col=False,
-        )
-    frame.columns = pd.Index(header)
-    return frame.set_index(header[0]) if header.count(header[0]) == 1 else frame
+def _grid_of(path: Path, features: Sequence[str] | None, modality: str | None) -> Grid:
+    if path.is_dir() and not table_suffix(path):
+        return read_slide_folder(path, features)
+    with reading(path):
+        container, compression = container_of(path)
+        if container == "parquet":
+            return read_parquet(path, compression)
+        if container == "text":
+            grid = read_text(path, compression)
+            parts = segment_columns(grid)
+            return grid if parts is None else binned(grid, parts, features, path)
+        if container == "zip":
+            members(path)
+            return read_slides(path, features)
+    kind = hdf5_kind(path)
+    if kind == "anndata":
+        return read_h5ad(path)
+    if kind == "mudata":
+        if modality is None:
+            raise DataError(f"{path} holds several modalities (MuData); give it as the cohort")
+        return read_h5mu(path, [modality])[modality]
+    return read_slides(path, features)
 
 
-def _check_labels(raw: pd.DataFrame, path: Path) -> None:
-    if raw.index.nlevels > 1:
-        raise DataError(f"{path} has {raw.index.nlevels} index levels; expected one, patient ids")
-    if not len(raw) or not len(raw.columns):
-        raise DataError(f"{path} holds {len(raw)} patients and {len(raw.columns)} features")
-    if raw.index.hasnans:
-        row = int(np.flatnonzero(raw.index.isna())[0]) + 1
-        raise DataError(f"{path}, data row {row}: the patient id is missing")
-    for what, labels in (("patient", raw.index), ("feature", raw.columns)):
-        twice = labels[labels.duplicated()].unique()
-        if len(twice):
-            raise DataError(
-                f"{path}: {len(twice)} {what}(s) stand more than once: {first_few(twice)}; "
-                f"keep one of each"
-            )
-
-
-def _numbers(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
-    for column, kind in raw.dtypes.items():
-        if kind.kind in "mM":  # pandas would turn these into nanoseconds
-            raise DataError(f"{path}, column {column!r} holds dates or times; expected numbers")
-    if all(kind in (np.float32, np.float64) for kind in raw.dtypes):
-        values = raw
-    else:
-        values = raw.apply(pd.to_numeric, errors="coerce").astype(np.float64)
-    cells = values.to_numpy()
-    text = np.isnan(cells) & raw.notna().to_numpy()
-    for bad, wanted in ((text, "a number or empty"), (np.isinf(cells), "a finite number")):
-        if bad.any():
-            row, column = np.argwhere(bad)[0]
-            raise DataError(
-                f"{path}, patient {raw.index[row]!r}, column {raw.columns[column]!r}: "
-                f"{raw.iloc[row, column]!r} should be {wanted} ({int(bad.sum())} such cells)"
-            )
-    return values
+def table_of(
+    grid: Grid,
+    path: Path,
+    *,
+    features: Sequence[str] | None = None,
+    orientation: Orientation = "auto",
+    samples: SampleChoice = "tumour",
+    merge: Merge = "refuse",
+) -> Table:
+    """A table from the cells of a file; parameters and errors as in `read_table`."""
+    parts = assembled(grid, path, features, orientation, samples, merge)
+    return Table(
+        parts.frame,
+        path.name,
+        grid.suffix,
+        parts.text,
+        parts.layout,
+        tuple(parts.notes),
+        tuple(parts.changes),
+    )
 
 
 def write_table(table: Table, folder: Path, stem: str) -> Path:
-    """Write a table in its own format, whole or not at all; returns the path."""
+    """Write a table in its own format and layout, whole or not at all; returns the path."""
     path = folder / f"{stem}{table.suffix}"
+    layout = table.layout
     with atomic_file(path) as temporary:
-        if table.suffix == ".parquet":
-            table.frame.to_parquet(temporary, compression="zstd")
+        if table.suffix == ".h5ad":
+            write_h5ad(table.frame, layout, temporary)
+        elif table.suffix == ".parquet":
+            values = layout.laid_out(table.frame)
+            if layout.ids_are_column:
+                values = values.reset_index()
+            values.to_parquet(
+                temporary, compression="zstd", index=False if layout.ids_are_column else None
+            )
         else:
-            cells = table.text if table.text is not None else _as_text(table.frame)
-            separator = SEPARATORS[table.suffix.removesuffix(".gz")]
+            cells = layout.laid_out(table.text if table.text is not None else as_text(table.frame))
+            ending = next((ending for ending in ENDINGS if table.suffix.endswith(ending)), "")
+            separator = layout.separator or SEPARATORS[table.suffix.removesuffix(ending)]
             content = cells.to_csv(sep=separator, quoting=csv.QUOTE_MINIMAL).encode()
-            if table.suffix.endswith(".gz"):
-                content = gzip.compress(content, mtime=0)  # equal tables make equal files
-            temporary.write_bytes(content)
+            temporary.write_bytes(compressed(content, ending))
     return path
 
 
 def like(values: pd.DataFrame, model: Table) -> Table:
-    """A table of other values in the format of ``model``."""
-    return Table(values, model.source, model.suffix)
+    """A table of other values in the format of ``model``.
+
+    Names that the file of ``model`` uses are kept where the features are the same.
+    """
+    same = list(values.columns) == list(model.frame.columns)
+    layout = model.layout if same else model.layout.of_other_values()
+    return Table(values, model.source, model.suffix, layout=layout)
 
 
 def union_order(indexes: Sequence[pd.Index[str]]) -> list[str]:

@@ -168,11 +168,7 @@ class Ensemble:
         mask = cohort.mask()
         several = mask.sum(axis=1) > 1
         for modality, table in cohort.tables.items():
-            if (
-                len(cohort.tables) > 1
-                and mask[modality].any()
-                and not several[mask[modality]].any()
-            ):
+            if mask.any().sum() > 1 and mask[modality].any() and not several[mask[modality]].any():
                 ids = "; ".join(
                     f"{other.source}: {first_few(other.frame.index, 1)}"
                     for other in cohort.tables.values()

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
-from codenoise.core.cohort.cohort import Cohort, read_clinical, read_cohort
-from codenoise.core.cohort.tables import Table
+from codenoise.core.cohort.cohort import Cohort, read_clinical, read_cohort, write_cohort
+from codenoise.core.cohort.tables import Table, write_table
 from codenoise.core.errors import DataError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "tcga" / "cohort"
+TCGA = Path("/work/shared/data/tcga")
 
 
 def table(values: list[list[float]], ids: list[str], columns: str = "ab") -> Table:
@@ -254,3 +256,160 @@ def test_unreadable_clinical_data_are_refused(tmp_path: Path, name: str, content
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=name):
         read_clinical(tmp_path)
+
+
+def test_a_toml_names_the_files_and_how_to_read_them(tmp_path: Path) -> None:
+    folder = put(tmp_path / "data", "a.csv")
+    (folder / "b.tsv").write_text("gene\tTCGA-AA-0001-06\tTCGA-AA-0002-01\nx\t1\t2\n")
+    (folder / "people.csv").write_text("patient,stage\np1,2\n")
+    path = tmp_path / "cohort.toml"
+    path.write_text(
+        'clinical = "data/people.csv"\n[tables]\nrna = "data/a.csv"\n'
+        'cna = { path = "data/b.tsv", samples = "metastatic", orientation = "features-as-rows" }\n'
+    )
+    cohort = read_cohort(path)
+    assert list(cohort.tables) == ["rna", "cna"]
+    assert cohort.patients == ["p1", "TCGA-AA-0001"]
+    assert list(read_cohort(path, ["cna"]).tables) == ["cna"]
+    assert read_clinical(path).loc["p1", "stage"] == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("rna = ", " cannot be read as TOML: "),
+        ('rna = "a.csv"', ": 'rna' unknown; expected [tables] and clinical"),
+        ("", ' names no table; expected [tables] and e.g. rna = "rna.tsv"'),
+        ("[tables]\nrna = 1", ", rna: expected a path or a table with a path, e.g. rna ="),
+        (
+            '[tables]\nrna = { path = "a.csv", sample = "x" }',
+            ", rna: 'sample' is unknown; known: path, orientation, samples, merge",
+        ),
+        (
+            '[tables]\nrna = { path = "a.csv", merge = "sum" }',
+            ", rna: merge = 'sum'; expected one of refuse, mean, first",
+        ),
+        ('[tables]\nrna = "nowhere.csv"', "nowhere.csv is not there"),
+    ],
+)
+def test_a_toml_that_says_something_else_is_refused(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    path = tmp_path / "cohort.toml"
+    path.write_text(content)
+    with pytest.raises(DataError) as caught:
+        read_cohort(path)
+    assert message in str(caught.value)
+
+
+def test_a_file_is_taken_for_a_modality_by_words_in_its_name(tmp_path: Path) -> None:
+    put(tmp_path, "xena_rnaseq_log2tpm.tsv", "rppa_level3.csv", "data_mirna.tsv", "lipids.csv")
+    cohort = read_cohort(tmp_path)
+    assert list(cohort.tables) == ["lipids", "mirna", "rna", "rppa"]
+    assert cohort.tables["rna"].notes[0] == (
+        "xena_rnaseq_log2tpm.tsv is taken for rna, by its name"
+    )
+
+
+def test_a_modality_of_its_own_name_comes_before_words(tmp_path: Path) -> None:
+    put(tmp_path, "rna.csv", "mrna_other.csv", "rna_log2.csv")
+    assert list(read_cohort(tmp_path).tables) == ["mrna_other", "rna", "rna_log2"]
+
+
+def test_a_known_modality_is_not_taken_for_another(tmp_path: Path) -> None:
+    put(tmp_path, "mrna_log2.csv")
+    assert list(read_cohort(tmp_path, ["mrna_log2"]).tables) == ["mrna_log2"]
+    assert list(read_cohort(tmp_path, features={"mrna_log2": ["a"]}).tables) == ["mrna_log2"]
+    assert list(read_cohort(tmp_path).tables) == ["rna"]
+
+
+def test_two_files_that_could_be_one_modality_are_refused(tmp_path: Path) -> None:
+    put(tmp_path, "rnaseq_a.csv", "mrna_b.csv", "cna.csv")
+    with pytest.raises(DataError) as caught:
+        read_cohort(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: 2 files could be rna: 'mrna_b.csv', 'rnaseq_a.csv'; name one of them rna, "
+        f"or name the files in a TOML"
+    )
+    assert list(read_cohort(tmp_path, ["cna"]).tables) == ["cna"]
+
+
+def test_a_text_file_is_a_table_only_by_its_name(tmp_path: Path) -> None:
+    put(tmp_path, "rna.csv", "notes.txt", "data_rppa.txt", "meta_cna.txt")
+    (tmp_path / "notes.txt").write_text("not a table at all")
+    assert list(read_cohort(tmp_path).tables) == ["rna", "rppa"]
+
+
+def test_a_folder_of_slides_is_a_modality(tmp_path: Path) -> None:
+    put(tmp_path, "rna.csv")
+    (tmp_path / "wsi").mkdir()
+    np.savez(tmp_path / "wsi" / "p1.npz", features=np.arange(4.0))
+    cohort = read_cohort(tmp_path)
+    assert cohort.tables["wsi"].frame.loc["p1"].tolist() == [0, 1, 2, 3]
+    assert cohort.mask().to_numpy().all()
+
+
+def test_ids_that_r_has_changed_meet_those_of_the_other_tables(tmp_path: Path) -> None:
+    (tmp_path / "cna.csv").write_text("id,a\n7-b,1\n12,2\n")
+    (tmp_path / "rna.csv").write_text("id,a\nX7.b,1.50\nX12,2\nX99,3\n")
+    table = read_cohort(tmp_path).tables["rna"]
+    assert list(table.frame.index) == ["7-b", "12", "X99"]
+    assert any(note.startswith("undid R's changes to 2 labels") for note in table.notes)
+    written = write_table(table, tmp_path / "out", "rna")
+    assert written.read_bytes() == (tmp_path / "rna.csv").read_bytes()
+
+
+def test_modalities_are_joined_by_patient_whatever_the_barcode(tmp_path: Path) -> None:
+    (tmp_path / "rna.tsv").write_text("sample\tTCGA-AA-0002-01\tTCGA-AA-0001-01\ng\t1\t2\n")
+    (tmp_path / "rppa.csv").write_text("id,x\nTCGA.AA.0001.01A.11.A1B2.20,3\n")
+    mask = read_cohort(tmp_path).mask()
+    assert mask.loc["TCGA-AA-0001"].all()
+    assert mask["rppa"].tolist() == [False, True]
+
+
+def test_an_empty_modality_counts_as_missing(tmp_path: Path) -> None:
+    put(tmp_path, "rna.csv")
+    (tmp_path / "cna.csv").write_text("patient,a\n")
+    (tmp_path / "wsi.csv").write_text("patient,a\np1,\n")
+    cohort = read_cohort(tmp_path)
+    assert cohort.mask().loc["p1"].to_dict() == {"cna": False, "rna": True, "wsi": False}
+
+
+def test_features_are_given_by_modality(tmp_path: Path) -> None:
+    (tmp_path / "rna.csv").write_text("id,p1,p2\ng1,1,2\ng2,3,4\n")
+    (tmp_path / "cna.seg").write_text(
+        "ID\tchrom\tloc.start\tloc.end\tnum.mark\tseg.mean\np1\t1\t1\t10000000\t9\t0.5\n"
+    )
+    cohort = read_cohort(tmp_path, features={"rna": ["g1", "g2"], "cna": ["chr1:0-10Mb"]})
+    assert cohort.tables["rna"].frame.loc["p2", "g1"] == 2
+    assert cohort.tables["cna"].frame.loc["p1"].tolist() == [0.5]
+    with pytest.raises(DataError, match="holds copy-number segments"):
+        read_cohort(tmp_path)
+
+
+def test_a_cohort_is_written_as_a_folder_of_the_same_formats(tmp_path: Path) -> None:
+    original = read_cohort(EXAMPLE)
+    write_cohort(original, tmp_path / "out")
+    for name in original.tables:
+        written = tmp_path / "out" / f"{name}.csv"
+        assert written.read_bytes() == (EXAMPLE / f"{name}.csv").read_bytes()
+
+
+@pytest.mark.skipif(not TCGA.is_dir(), reason="the shared data are not here")
+def test_every_raw_file_is_read_and_written_back(tmp_path: Path) -> None:
+    features = {
+        name: pq.read_schema(TCGA / f"{name}.parquet").names[:-1]
+        for name in ("cna", "rna", "rppa", "wsi")
+    }
+    cohort = read_cohort(TCGA / "raw", features=features)
+    assert cohort.mask().sum().to_dict() == {"cna": 40, "rna": 60, "rppa": 60, "wsi": 30}
+    assert len(cohort.patients) == 60
+    shapes = {name: one.frame.shape[1] for name, one in cohort.tables.items()}
+    assert shapes == {"cna": 283, "rna": 200, "rppa": 212, "wsi": 607}
+    write_cohort(cohort, tmp_path)
+    for name in ("rna", "rppa", "wsi"):
+        table = cohort.tables[name]
+        raw = TCGA / "raw" / table.source
+        assert (tmp_path / f"{name}{table.suffix}").read_bytes() == raw.read_bytes()
+    assert read_cohort(tmp_path, features=features).digest() == cohort.digest()
+    assert set(read_clinical(TCGA / "raw").index) == set(cohort.patients)

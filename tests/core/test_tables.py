@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import tempfile
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codenoise.core.cohort.compression import compressed, opened
 from codenoise.core.cohort.tables import (
     SUFFIXES,
     Table,
@@ -25,7 +25,7 @@ from codenoise.core.cohort.tables import (
 )
 from codenoise.core.errors import DataError
 
-TEXT_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix != ".parquet")
+TEXT_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix not in (".parquet", ".h5ad"))
 EXAMPLE = Path(__file__).parents[2] / "examples" / "tcga" / "cohort"
 
 # Short of the largest float, so that rounding to few digits never overflows.
@@ -36,9 +36,9 @@ finite32 = st.floats(allow_nan=False, allow_infinity=False, width=32)
 def put(folder: Path, name: str, rows: list[list[str]]) -> Path:
     """Write a table of text cells by hand, in the format of its name."""
     path = folder / name
-    separator = "\t" if ".tsv" in name else ","
+    separator = "," if ".csv" in name.lower() else "\t"
     text = "".join(separator.join(row) + "\n" for row in rows).encode()
-    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    path.write_bytes(compressed(text, path.suffix))
     return path
 
 
@@ -48,9 +48,9 @@ def put_parquet(folder: Path, frame: pd.DataFrame, name: str = "rna.parquet") ->
 
 
 def rows_of(path: Path) -> list[list[str]]:
-    raw = path.read_bytes()
-    text = (gzip.decompress(raw) if path.name.endswith(".gz") else raw).decode()
-    return [line.split("\t" if ".tsv" in path.name else ",") for line in text.splitlines()]
+    with opened(path) as stream:
+        text = stream.read().decode()
+    return [line.split("," if ".csv" in path.name else "\t") for line in text.splitlines()]
 
 
 def refusal(path: Path) -> str:
@@ -113,11 +113,15 @@ def test_the_format_is_recognised_in_any_case(tmp_path: Path) -> None:
     assert table_suffix(Path("x.csv.gz")) == ".csv.gz"
 
 
-@pytest.mark.parametrize("name", ["x.txt", "x.xlsx", "x.csv.zip", "README.md", "csv"])
-def test_other_names_are_no_table(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["x.xlsx", "x.csv.zip", "README.md", "csv", "HiSeqV2"])
+def test_other_names_are_no_table_but_a_file_is_read_by_its_content(
+    name: str, tmp_path: Path
+) -> None:
     assert table_suffix(Path(name)) is None
     (tmp_path / name).write_text("id,a\np,1\n")
-    assert "is no table; expected a name ending in .parquet, .csv" in refusal(tmp_path / name)
+    table = read_table(tmp_path / name)
+    assert table.suffix == ".csv"
+    assert table.frame.loc["p", "a"] == 1.0
 
 
 def test_parquet_is_read_with_its_index_and_precision(tmp_path: Path) -> None:
@@ -253,11 +257,19 @@ def test_a_missing_id_in_parquet_is_refused_with_its_row(tmp_path: Path) -> None
     assert "data row 2: the patient id is missing" in refusal(put_parquet(tmp_path, frame))
 
 
-def test_a_table_without_patients_is_refused(tmp_path: Path) -> None:
-    path = put(tmp_path, "rna.csv", [["id", "a"]])
-    assert "holds 0 patients and 1 features" in refusal(path)
+def test_a_table_without_patients_is_a_modality_that_nobody_has(tmp_path: Path) -> None:
+    table = read_table(put(tmp_path, "rna.csv", [["id", "a"]]))
+    assert table.frame.shape == (0, 1)
+    assert table.notes[-1] == "no patient in the table; the modality counts as missing"
+    assert write_table(table, tmp_path, "again").read_text() == "id,a\n"
     empty = pd.DataFrame({"a": [], "b": []}, index=pd.Index([], name="patient", dtype=str))
-    assert "holds 0 patients and 2 features" in refusal(put_parquet(tmp_path, empty))
+    assert read_table(put_parquet(tmp_path, empty)).frame.shape == (0, 2)
+
+
+def test_a_table_without_values_is_a_modality_that_nobody_has(tmp_path: Path) -> None:
+    table = read_table(put(tmp_path, "rna.csv", [["id", "a"], ["p", "NA"], ["q", ""]]))
+    assert list(table.frame.index) == ["p", "q"]
+    assert table.notes[-1] == "no value in the table; the modality counts as missing"
 
 
 def test_a_table_without_features_is_refused(tmp_path: Path) -> None:
@@ -306,12 +318,13 @@ def test_a_damaged_gz_is_refused(tmp_path: Path, part: float) -> None:
     assert "cannot be read as .csv.gz" in refusal(path)
 
 
-def test_what_is_no_gz_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "rna.tsv.gz").write_text("id\ta\np\t1\n")
-    assert "cannot be read as .tsv.gz: Not a gzipped file" in refusal(tmp_path / "rna.tsv.gz")
+def test_garbage_that_is_no_gz_is_refused_for_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "rna.tsv.gz").write_bytes(b"id\ta\np\xe9\t1\n")
+    message = refusal(tmp_path / "rna.tsv.gz")
+    assert "cannot be read as .tsv.gz: it is no gzip but plain, and then 'utf-8' codec" in message
 
 
-@pytest.mark.parametrize("content", [b"", b"PAR1", b"id,a\np,1\n", b"PAR1" + bytes(100) + b"PAR1"])
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"\x80garbage", b"PAR1" + bytes(99) + b"PAR1"])
 def test_what_is_no_parquet_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "rna.parquet").write_bytes(content)
     assert "cannot be read as .parquet" in refusal(tmp_path / "rna.parquet")

@@ -1,0 +1,106 @@
+"""``codenoise cohort``: what a cohort holds and what stands in its way, before it is used."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.core.errors import CodenoiseError
+from codenoise.registry.discovery import discover
+
+if TYPE_CHECKING:
+    from codenoise.core.cohort.cohort import Cohort
+    from codenoise.core.spaces.space import Space
+
+
+@click.group()
+def cohort() -> None:
+    """Look at a cohort before using it."""
+
+
+@cohort.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--modality", "modalities", multiple=True, help="Look only at these; all by default.")
+@json_option
+def check(path: Path, modalities: tuple[str, ...], as_json: bool) -> None:
+    """Read every table of cohort PATH, say what was understood, and change nothing.
+
+    Each table is held against the newest installed space of its modality. Exits with 1 if a table
+    could not be used.
+
+    \b
+    Example:
+      codenoise cohort check my_cohort
+    """
+    from codenoise.core.cohort.cohort import read_cohort
+
+    spaces = _newest_spaces()
+    features = {name: space.features for name, space in spaces.items()}
+    given = read_cohort(path, modalities or None, features=features)
+    rows = [_verdict(given, name, spaces.get(name)) for name in given.tables]
+    patterns = _patterns(given)
+    if as_json:
+        notes = {name: list(table.notes) for name, table in given.tables.items()}
+        print_json({"tables": rows, "patterns": patterns, "notes": notes})
+    else:
+        print_table(rows, f"{len(given.patients)} patients in {path}")
+        print_table(patterns, "patients by what they have")
+        for table in given.tables.values():
+            for note in table.notes:
+                click.echo(f"{table.source}: {note}")
+    if any(row["verdict"] not in ("ok", "no space installed") for row in rows):
+        sys.exit(1)
+
+
+def _newest_spaces() -> dict[str, Space]:
+    """The newest installed space of each modality."""
+    from packaging.version import Version
+
+    from codenoise.registry.loading import load_space
+
+    plugins = sorted(discover().spaces, key=lambda plugin: Version(plugin.manifest.version))
+    return {
+        modality: load_space(plugin)
+        for modality, plugin in {p.manifest.modality: p for p in plugins}.items()
+    }
+
+
+def _verdict(given: Cohort, modality: str, space: Space | None) -> dict[str, Any]:
+    table, measured = given.tables[modality], given.measured(modality)
+    row: dict[str, Any] = {
+        "modality": modality,
+        "file": table.source,
+        "patients": len(measured),
+        "features": len(table.frame.columns),
+        "gaps %": 100 * float(measured.isna().to_numpy().mean()) if measured.size else 0.0,
+        "space": "",
+        "matched": "",
+        "verdict": "no space installed",
+    }
+    if space is None:
+        return row
+    there = sum(name in table.frame.columns for name in space.features)
+    row |= {"space": space.reference, "matched": f"{there}/{len(space.features)}", "verdict": "ok"}
+    try:
+        space.encode(measured, table.source)
+    except CodenoiseError as problem:
+        row["verdict"] = str(problem)
+    return row
+
+
+def _patterns(given: Cohort) -> list[dict[str, Any]]:
+    mask = given.mask()
+    counts = mask.value_counts()
+    return [
+        {
+            "measured": "+".join(n for n, there in zip(mask.columns, pattern, strict=True) if there)
+            or "nothing",
+            "patients": int(count),
+        }
+        for pattern, count in counts.items()
+        if isinstance(pattern, tuple)
+    ]
