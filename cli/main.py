@@ -16,7 +16,7 @@ COMMANDS = {
     "evaluate": ("codenoise.cli.evaluate:evaluate", "Measure generated against real values."),
     "experts": ("codenoise.cli.experts:experts", "List, show and check installed experts."),
     "impute": ("codenoise.cli.impute:impute", "Complete a cohort with an ensemble."),
-    "spaces": ("codenoise.cli.spaces:spaces", "List and show installed spaces."),
+    "spaces": ("codenoise.cli.spaces:spaces", "List, show and fit spaces."),
     "train": ("codenoise.cli.train:train", "Split a cohort, fit spaces and train experts."),
 }
 

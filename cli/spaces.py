@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from codenoise.cli.experts import warn_of_broken
 from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.cli.train import bank_options, packages_done, print_outcomes
 from codenoise.core.errors import SpaceError
 from codenoise.registry.discovery import discover
 
 
 @click.group()
 def spaces() -> None:
-    """List and show installed spaces."""
+    """List, show and fit spaces."""
 
 
 @spaces.command("list")
@@ -71,3 +74,43 @@ def show(name: str, as_json: bool) -> None:
             f"{len(content['features'])} ({', '.join(content['features'][:5])}, ...)"
         )
         print_table([{"field": key, "value": value} for key, value in content.items()], name)
+
+
+@spaces.command()
+@bank_options
+@click.option("--modality", "modalities", multiple=True, help="Fit only these; all by default.")
+def fit(
+    cohort: Path,
+    recipe: Path,
+    split_path: Path,
+    output: Path,
+    as_json: bool,
+    modalities: tuple[str, ...],
+) -> None:
+    """Fit the spaces of a bank recipe on the training patients of COHORT, as packages.
+
+    Dimensions, encoder and preprocessing of each modality stand in the recipe. A space that was
+    fitted to the same inputs is left alone.
+
+    \b
+    Example:
+      codenoise spaces fit tcga --recipe tcga.toml --split split.csv --output plugins
+    """
+    from codenoise.core.cohort.cohort import read_cohort
+    from codenoise.core.cohort.splits import read_split
+    from codenoise.registry.bank_recipe import read_bank_recipe
+    from codenoise.registry.bank_spaces import Outcome, fit_spaces, training_parts
+
+    plan = read_bank_recipe(recipe)
+    wanted = list(modalities or plan.modalities)
+    given = read_cohort(cohort, [name for name in wanted if name in plan.modalities] or wanted)
+    parts = training_parts(given, read_split(split_path))
+    outcomes: list[Outcome] = []
+    with packages_done() as report:
+
+        def finish(outcome: Outcome) -> None:
+            outcomes.append(outcome)
+            report(outcome, len(outcomes), len(wanted))
+
+        fit_spaces(plan, parts, output, wanted, finish)
+    print_outcomes(outcomes, output, as_json)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from codenoise.cli.output import json_option, print_json, print_table, progress_
 from codenoise.core.errors import CodenoiseError, DataError, first_few
 
 if TYPE_CHECKING:
-    from codenoise.registry.bank import Outcome
+    from codenoise.registry.bank_spaces import Outcome
 
 
 @click.group()
@@ -98,7 +99,8 @@ def split(
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 
-def _bank_options(command: Callable[..., None]) -> Callable[..., None]:
+def bank_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the arguments that training and fitting share."""
     options: Sequence[Decorator] = (
         click.argument("cohort", type=click.Path(path_type=Path)),
         click.option("--recipe", type=click.Path(path_type=Path), required=True,
@@ -115,7 +117,7 @@ def _bank_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @train.command()
-@_bank_options
+@bank_options
 @click.option(
     "--workers",
     type=click.IntRange(1),
@@ -139,7 +141,7 @@ def bank(
 
 
 @train.command()
-@_bank_options
+@bank_options
 @click.option("--condition", required=True, help="Modality to generate from.")
 @click.option("--target", required=True, help="Modality to generate.")
 def expert(
@@ -172,11 +174,23 @@ def _train(
 ) -> None:
     from codenoise.core.cohort.cohort import read_cohort
     from codenoise.core.cohort.splits import read_split
-    from codenoise.registry.bank import read_bank_recipe, train_bank
+    from codenoise.registry.bank import train_bank
+    from codenoise.registry.bank_recipe import read_bank_recipe
 
     recipe = read_bank_recipe(recipe_path)
     wanted = [m for pair in pairs for m in pair] if pairs else list(recipe.modalities)
     given = read_cohort(cohort, [name for name in wanted if name in recipe.modalities] or wanted)
+    split = read_split(split_path)
+    with packages_done() as report:
+        outcomes = train_bank(
+            recipe, given, split, output, pairs=pairs, workers=workers, report=report
+        )
+    print_outcomes(outcomes, output, as_json)
+
+
+@contextmanager
+def packages_done() -> Iterator[Callable[[Outcome, int, int], None]]:
+    """Yield a function that logs each package as it is done, on stderr."""
     started = time.monotonic()
     with progress_bars() as progress:
 
@@ -188,15 +202,11 @@ def _train(
                 err=True,
             )
 
-        outcomes = train_bank(
-            recipe,
-            given,
-            read_split(split_path),
-            output,
-            pairs=pairs,
-            workers=workers,
-            report=report,
-        )
+        yield report
+
+
+def print_outcomes(outcomes: Sequence[Outcome], output: Path, as_json: bool) -> None:
+    """Print what became of each package."""
     rows: list[dict[str, Any]] = [asdict(outcome) for outcome in outcomes]
     if as_json:
         print_json(rows)

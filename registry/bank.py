@@ -4,128 +4,29 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from itertools import permutations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from codenoise.core.cohort.cohort import Cohort
-from codenoise.core.errors import ArtifactError, DataError, first_few
-from codenoise.core.spaces.fit import fit_space
-from codenoise.core.spaces.space import Space
+from codenoise.core.errors import DataError
 from codenoise.core.threads import one_torch_thread
-from codenoise.registry.artifacts import identity_digest, verify_files
-from codenoise.registry.building import Origin, build_expert, build_space, manifest_path
+from codenoise.registry.artifacts import identity_digest
+from codenoise.registry.bank_recipe import BankRecipe
+from codenoise.registry.bank_spaces import Outcome, existing, fit_spaces, origin_of, training_parts
+from codenoise.registry.building import Origin, build_expert, manifest_path
 from codenoise.registry.discovery import Plugin
 from codenoise.registry.loading import load_space
-from codenoise.registry.manifest import (
-    AnyManifest,
-    ExpertManifest,
-    Modality,
-    Name,
-    PepVersion,
-    SpaceManifest,
-    Strict,
-    explain,
-    read_manifest,
-)
+from codenoise.registry.manifest import ExpertManifest, SpaceManifest
 
 if TYPE_CHECKING:
     from codenoise.core.diffusion.training import PairData, TrainingConfig
-
-
-class ModalityRecipe(Strict):
-    """What a bank has to know of one modality."""
-
-    space: Name
-    unit: str
-    license: str
-    sources: Annotated[list[str], Field(min_length=1)]
-    dim: Annotated[int, Field(gt=0)] = 32
-
-
-class BankRecipe(Strict):
-    """The TOML file behind ``codenoise train bank``."""
-
-    cohort: str
-    version: PepVersion
-    authors: Annotated[list[str], Field(min_length=1)]
-    citation: str
-    minimum_patients: Annotated[int, Field(ge=2)] = 300
-    training: dict[str, int | float | str] = Field(default_factory=dict)
-    modalities: Annotated[dict[Modality, ModalityRecipe], Field(min_length=2)]
-
-    @model_validator(mode="after")
-    def _own_spaces(self) -> BankRecipe:
-        names = [entry.space for entry in self.modalities.values()]
-        if len(set(names)) < len(names):
-            raise ValueError(f"two modalities share a space: {', '.join(names)}")
-        return self
-
-    def config(self) -> TrainingConfig:
-        """Training settings, the defaults where the recipe is silent."""
-        from codenoise.core.diffusion.training import TrainingConfig
-
-        try:
-            return TypeAdapter(TrainingConfig).validate_python(
-                {**asdict(TrainingConfig()), **self.training}, extra="forbid"
-            )
-        except ValidationError as problem:
-            first = problem.errors()[0]
-            where = f", {first['loc'][0]!r}" if first["loc"] else ""
-            raise DataError(f"[training] of the bank recipe{where}: {first['msg']}") from None
-
-
-def read_bank_recipe(path: Path) -> BankRecipe:
-    """Read a bank recipe.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, is no TOML, or a field is missing, unknown or wrong.
-    """
-    try:
-        return BankRecipe.model_validate(tomllib.loads(path.read_text()))
-    except FileNotFoundError:
-        raise DataError(f"{path} is not there; give a bank recipe with --recipe") from None
-    except ValidationError as problem:
-        raise DataError(f"{path}: {explain(problem, BankRecipe)}") from None
-    except (OSError, ValueError) as problem:
-        raise DataError(f"{path} is no TOML file: {problem}") from None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one space or pair.
-
-    Attributes
-    ----------
-    kind, name
-        ``"space"`` or ``"expert"``, and its name.
-    status
-        ``"trained"``, ``"up to date"`` or ``"too few patients"``.
-    n_train, n_validation
-        Patients.
-    r2
-        Validation R2: of reconstruction for a space, of the expectation of draws for an expert.
-    seconds
-        Time its training took.
-    """
-
-    kind: str
-    name: str
-    status: str
-    n_train: int
-    n_validation: int
-    r2: float = float("nan")
-    seconds: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -184,10 +85,13 @@ def train_bank(
         If a modality is unknown, or cohort and split share no patient.
     """
     wanted = list(pairs) if pairs is not None else list(permutations(recipe.modalities, 2))
-    _check_pairs(recipe, wanted, cohort)
+    for condition, target in wanted:
+        if condition == target:
+            raise DataError(f"condition and target are both {target!r}; give two modalities")
     recipe.config()  # refuse wrong settings before anything is fitted
-    parts = {name: _part(cohort, split, name) for name in ("train", "validation")}
-    used = [m for m in recipe.modalities if any(m in pair for pair in wanted)]
+    parts = training_parts(cohort, split)
+    named = {modality for pair in wanted for modality in pair}
+    used = [m for m in recipe.modalities if m in named] + sorted(named - {*recipe.modalities})
     total = len(used) + len(wanted)
     outcomes: list[Outcome] = []
 
@@ -196,10 +100,7 @@ def train_bank(
         if report is not None:
             report(outcome, len(outcomes), total)
 
-    spaces: dict[str, SpaceManifest] = {}
-    for modality in used:
-        spaces[modality], outcome = _space(recipe, modality, parts, root)
-        finish(outcome)
+    spaces = fit_spaces(recipe, parts, root, used, finish)
     latents = {name: _latents(part, spaces, root) for name, part in parts.items()}
     jobs: list[_Job] = []
     for condition, target in wanted:
@@ -213,87 +114,6 @@ def train_bank(
     return outcomes
 
 
-def _check_pairs(recipe: BankRecipe, pairs: Sequence[tuple[str, str]], cohort: Cohort) -> None:
-    for condition, target in pairs:
-        for modality in (condition, target):
-            if modality not in recipe.modalities:
-                raise DataError(
-                    f"modality {modality!r} is not in the bank recipe, which has "
-                    f"{', '.join(recipe.modalities)}"
-                )
-            if modality not in cohort.tables:
-                raise DataError(
-                    f"the cohort has no table of {modality!r}, which the bank recipe names; "
-                    f"it has {', '.join(cohort.tables)}"
-                )
-        if condition == target:
-            raise DataError(f"condition and target are both {target!r}; give two modalities")
-
-
-def _part(cohort: Cohort, split: pd.Series[str], name: str) -> Cohort:
-    part = cohort.subset(split.index[split == name])
-    if not part.patients:
-        raise DataError(
-            f"the cohort and the split have no {name} patient in common: the cohort's ids read "
-            f"like {first_few(cohort.patients, 1)}, the split's like {first_few(split.index, 1)}"
-        )
-    return part
-
-
-def _space(
-    recipe: BankRecipe, modality: str, parts: Mapping[str, Cohort], root: Path
-) -> tuple[SpaceManifest, Outcome]:
-    entry = recipe.modalities[modality]
-    data = {name: Cohort({modality: part.tables[modality]}) for name, part in parts.items()}
-    digests = {name: part.digest() for name, part in data.items()}
-    fingerprint = identity_digest(
-        {"modality": modality, "version": recipe.version, **entry.model_dump(), "data": digests}
-    )
-    tables = {name: part.measured(modality) for name, part in data.items()}
-    counts = (len(tables["train"]), len(tables["validation"]))
-    held = _existing(manifest_path(root, "space", entry.space), SpaceManifest, fingerprint)
-    if held is not None:
-        return held, Outcome("space", entry.space, "up to date", *counts, held.validation.r2)
-    fitted = fit_space(
-        tables["train"],
-        tables["validation"],
-        modality=modality,
-        name=entry.space,
-        version=recipe.version,
-        dim=entry.dim,
-    )
-    origin = _origin(recipe, [modality], identity_digest(digests), fingerprint)
-    manifest = build_space(fitted, entry.unit, origin, root)
-    return manifest, Outcome("space", entry.space, "trained", *counts, fitted.r2)
-
-
-def _existing(path: Path, model: type[AnyManifest], fingerprint: str) -> AnyManifest | None:
-    """The manifest that is there, if it was made from the same inputs."""
-    if not path.exists():
-        return None
-    try:
-        manifest = read_manifest(path, model)
-        verify_files(path.parent, manifest)
-    except ArtifactError:
-        return None  # damaged: made again
-    return manifest if manifest.training.fingerprint == fingerprint else None
-
-
-def _origin(
-    recipe: BankRecipe, modalities: Sequence[str], cohort_digest: str, fingerprint: str
-) -> Origin:
-    entries = [recipe.modalities[modality] for modality in modalities]
-    return Origin(
-        cohort=recipe.cohort,
-        cohort_digest=cohort_digest,
-        license=" AND ".join(dict.fromkeys(entry.license for entry in entries)),
-        authors=tuple(recipe.authors),
-        citation=recipe.citation,
-        sources=tuple(source for entry in entries for source in entry.sources),
-        fingerprint=fingerprint,
-    )
-
-
 def _latents(
     part: Cohort, spaces: Mapping[str, SpaceManifest], root: Path
 ) -> dict[str, pd.DataFrame]:
@@ -301,7 +121,7 @@ def _latents(
     encoded: dict[str, pd.DataFrame] = {}
     for modality, manifest in spaces.items():
         folder = manifest_path(root, "space", manifest.name).parent
-        space: Space = load_space(Plugin(manifest.name, manifest.version, folder, manifest))
+        space = load_space(Plugin(manifest.name, manifest.version, folder, manifest))
         encoded[modality] = space.encode(part.measured(modality), part.tables[modality].source)
     return encoded
 
@@ -336,14 +156,14 @@ def _plan(
             "config": asdict(config),
         }
     )
-    held = _existing(manifest_path(root, "expert", name), ExpertManifest, fingerprint)
+    held = existing(manifest_path(root, "expert", name), ExpertManifest, fingerprint)
     if held is not None:
         r2 = held.validation.r2_expectation
         return Outcome("expert", name, "up to date", *counts, r2, held.training.seconds)
     cohort_digest = identity_digest(
         {m: spaces[m].training.fingerprint for m in (condition, target)}
     )
-    origin = _origin(recipe, [condition, target], cohort_digest, fingerprint)
+    origin = origin_of(recipe, [condition, target], cohort_digest, fingerprint)
     return _Job(
         name=name,
         version=recipe.version,

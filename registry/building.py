@@ -35,6 +35,7 @@ from codenoise.registry.manifest import (
     SpaceManifest,
     SpaceTraining,
     SpaceValidation,
+    StoredStep,
     Training,
 )
 
@@ -87,7 +88,7 @@ def manifest_path(root: Path, kind: str, name: str) -> Path:
     return project_folder(root, kind, name) / package_name(kind, name) / file
 
 
-def build_space(fitted: FittedSpace, unit: str, origin: Origin, root: Path) -> SpaceManifest:
+def build_space(fitted: FittedSpace, origin: Origin, root: Path) -> SpaceManifest:
     """Write a space's project below ``root`` and return its manifest."""
     space = fitted.space
     name, package = space.name, package_name("space", space.name)
@@ -106,11 +107,13 @@ def build_space(fitted: FittedSpace, unit: str, origin: Origin, root: Path) -> S
             sources=list(origin.sources),
             files={ENCODER_FILE: file_entry(inner / ENCODER_FILE)},
             modality=space.modality,
-            unit=unit,
+            unit=space.unit,
             dim=space.dim,
             features=list(space.features),
+            preprocessing=[StoredStep(**step) for step in space.preprocessing],
             encoder=space.encoder.kind,
             max_missing_fraction=space.max_missing_fraction,
+            max_absent_fraction=space.max_absent_fraction,
             digest=space.digest,
             validation=SpaceValidation(
                 n=fitted.n_validation, r2=fitted.r2, r2_feature_mean=fitted.r2_feature_mean
@@ -118,6 +121,7 @@ def build_space(fitted: FittedSpace, unit: str, origin: Origin, root: Path) -> S
             training=SpaceTraining(
                 cohort=origin.cohort,
                 n=fitted.n_train,
+                outliers_left_out=fitted.n_outliers,
                 code_version=engine_version(),
                 date=date.today().isoformat(),
                 fingerprint=origin.fingerprint,

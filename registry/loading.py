@@ -39,8 +39,11 @@ def load_space(plugin: Plugin[SpaceManifest]) -> Space:
         name=manifest.name,
         version=manifest.version,
         features=manifest.features,
+        preprocessing=[step.model_dump() for step in manifest.preprocessing],
         encoder=manifest.encoder,
+        unit=manifest.unit,
         max_missing_fraction=manifest.max_missing_fraction,
+        max_absent_fraction=manifest.max_absent_fraction,
         tensors=tensors,
     )
     for field, said, got in (

@@ -187,9 +187,17 @@ class SpaceTraining(Strict):
 
     cohort: str
     n: Positive
+    outliers_left_out: Annotated[int, Field(ge=0)]
     code_version: str
     date: str
     fingerprint: Sha256
+
+
+class StoredStep(Strict):
+    """One preprocessing step; its numbers stand in the tensors."""
+
+    kind: str
+    options: dict[str, int | float | str] = Field(default_factory=dict)
 
 
 class SpaceManifest(Manifest):
@@ -200,8 +208,10 @@ class SpaceManifest(Manifest):
     unit: str
     dim: Positive
     features: Annotated[list[str], Field(min_length=1)]
+    preprocessing: list[StoredStep]
     encoder: str
     max_missing_fraction: Annotated[float, Field(ge=0, le=1)]
+    max_absent_fraction: Annotated[float, Field(ge=0, le=1)]
     digest: Sha256
     validation: SpaceValidation
     training: SpaceTraining

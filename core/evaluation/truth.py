@@ -98,7 +98,8 @@ def against_truth(
         patients=len(patients),
         values=int(known.sum()),
         r2_latent=r2_pooled(
-            space.encode(filled).to_numpy(), space.encode(completed.loc[patients]).to_numpy()
+            space.encode(filled, any_scale=True).to_numpy(),
+            space.encode(completed.loc[patients], any_scale=True).to_numpy(),
         ),
         r2_feature_pooled=r2_pooled(wanted[known], got[known]),
         r2_feature_mean=_feature_mean(wanted, got, known),

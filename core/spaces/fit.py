@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from codenoise.core.errors import DataError
 from codenoise.core.evaluation.metrics import r2_per_feature, r2_pooled
+from codenoise.core.spaces.autoencoder import AutoencoderConfig, fit_autoencoder
 from codenoise.core.spaces.pca import PCAEncoder
-from codenoise.core.spaces.space import CLIP, Space
+from codenoise.core.spaces.space import Encoder, Space
+from codenoise.core.spaces.steps import (
+    apply_steps,
+    covered_features,
+    fit_steps,
+    outlier_samples,
+    varying_features,
+)
+
+Float32 = NDArray[np.float32]
+Recipe = Sequence[tuple[str, Mapping[str, int | float | str]]]
+EncoderName = Literal["pca", "autoencoder", "variational"]
 
 # Features with more gaps than this among training patients are left out of the space (the paper).
 MAX_FEATURE_GAPS = 0.10
 # A patient of a modality with gaps may lack up to this share of features; the widest antibody panel
 # gap of TCGA's RPPA stays below it.
 MAX_PATIENT_GAPS = 0.5
+# Without other instructions: gaps at the median, unit variance, and no single value that can move
+# a patient across the whole space.
+DEFAULT_STEPS: Recipe = (("fill-median", {}), ("standardise", {}), ("clip", {"limit": 10.0}))
 
 
 @dataclass(frozen=True)
@@ -27,8 +45,8 @@ class FittedSpace:
     ----------
     space
         The fitted space.
-    n_train, n_validation
-        Patients.
+    n_train, n_outliers, n_validation
+        Patients fitted on, left out of the fit as outliers, and measured on.
     r2
         Pooled R2 of standardised features after encoding and decoding validation patients.
     r2_feature_mean
@@ -37,6 +55,7 @@ class FittedSpace:
 
     space: Space
     n_train: int
+    n_outliers: int
     n_validation: int
     r2: float
     r2_feature_mean: float
@@ -50,67 +69,109 @@ def fit_space(
     name: str,
     version: str,
     dim: int = 32,
+    encoder: EncoderName = "pca",
+    preprocessing: Recipe = DEFAULT_STEPS,
+    leave_out_outliers: bool = True,
+    unit: str = "as in training",
 ) -> FittedSpace:
-    """Fit median filling, standardisation, PCA and latent standardisation.
+    """Fit preprocessing, an encoder and latent standardisation (the paper, Methods).
 
     Parameters
     ----------
     train, validation
-        Patients x features; gaps are NaN. Nothing is fitted on validation patients; they only
-        measure what decoding loses.
+        Patients x features; gaps are NaN. Validation patients measure what decoding loses, and
+        stop the training of an autoencoder.
     modality, name, version
         Identity of the space.
     dim
         Latent dimensions.
+    encoder
+        Principal components, an autoencoder or a variational one.
+    preprocessing
+        Kinds and options of the steps, see `codenoise.core.spaces.steps`.
+    unit
+        What the values are, in words.
+    leave_out_outliers
+        Whether training patients far from all others are left out of the fit.
 
     Raises
     ------
     DataError
-        If there are too few patients or features for ``dim`` dimensions.
+        If there are too few patients or features for ``dim`` dimensions, or a step refuses them.
     """
-    gaps = train.isna().mean()
-    kept = train.columns[(gaps <= MAX_FEATURE_GAPS) & (train.max() > train.min())]
-    if len(train) <= dim or len(kept) < dim or len(validation) < 2:
+    covered = covered_features(train, MAX_FEATURE_GAPS)
+    kept = [f for f in varying_features(train[covered]) if f in set(covered)]
+    rows, outliers = train[kept], 0
+    if leave_out_outliers and len(kept) and len(rows) > 1:
+        far = outlier_samples(rows.to_numpy(dtype=np.float32), modality)
+        rows, outliers = rows[~far], int(far.sum())
+    if len(rows) <= dim or len(kept) < dim or len(validation) < 2:
         raise DataError(
             f"a {dim}-dimensional space of {modality} needs more than {dim} training patients, "
             f"{dim} varying features with under {MAX_FEATURE_GAPS:.0%} gaps, 2 validation ones, "
-            f"not {len(train)}, {len(kept)} and {len(validation)}"
+            f"not {len(rows)}, {len(kept)} and {len(validation)}"
         )
-    median = train[kept].median()
-    filled = train[kept].fillna(median)
-    center, scale = filled.mean(), filled.std(ddof=0)
-    standardised = ((filled - center) / scale).clip(-CLIP, CLIP).to_numpy(dtype=np.float32)
-    encoder = PCAEncoder.fit(standardised, dim)
-    codes = encoder.encode(standardised)
+    steps = fit_steps(rows, preprocessing)
+    ready, held = (
+        apply_steps(steps, t[kept].to_numpy(dtype=np.float32), rows=t.index, columns=kept)
+        for t in (rows, validation)
+    )
+    if np.isnan(ready).any():
+        raise DataError(
+            f"preprocessing of {modality} leaves gaps; add a 'fill-median' or 'fill-knn' step"
+        )
+    fitted = _fit_encoder(encoder, ready, held, dim)
+    codes = fitted.encode(ready)
     directions = int((codes.std(axis=0) > 1e-4).sum())
     if directions < dim:
         raise DataError(
             f"a {dim}-dimensional space of {modality} needs training patients that vary in {dim} "
             f"directions, these vary in {directions}; fit at most {directions} dimensions"
         )
+    unmeasured = np.zeros(len(kept), dtype=np.float32)
     space = Space(
         modality=modality,
         name=name,
         version=version,
         features=tuple(map(str, kept)),
-        median=median.to_numpy(dtype=np.float32),
-        center=center.to_numpy(dtype=np.float32),
-        scale=scale.to_numpy(dtype=np.float32),
-        encoder=encoder,
+        steps=steps,
+        encoder=fitted,
+        center=rows.mean().to_numpy(dtype=np.float32),
+        scale=rows.std(ddof=0).to_numpy(dtype=np.float32),
         latent_mean=codes.mean(axis=0),
         latent_scale=codes.std(axis=0),
-        residual_sd=np.zeros(len(kept), dtype=np.float32),
-        max_missing_fraction=MAX_PATIENT_GAPS if gaps[kept].max() > 0 else 0.0,
+        residual_sd=unmeasured,
+        r2=unmeasured,
+        unit=unit,
+        max_missing_fraction=MAX_PATIENT_GAPS if train[kept].isna().any(axis=None) else 0.0,
     )
-    real = validation[kept].fillna(median).to_numpy(dtype=np.float32)
-    encoded = space.encode(validation[kept], f"the validation table of {modality}")
+    return _measured(space, validation, len(rows), outliers)
+
+
+def _fit_encoder(name: EncoderName, train: Float32, validation: Float32, dim: int) -> Encoder:
+    if name == "pca":
+        return PCAEncoder.fit(train, dim)
+    config = AutoencoderConfig(variational=name == "variational")
+    return fit_autoencoder(train, validation, dim, config)
+
+
+def _measured(space: Space, validation: pd.DataFrame, rows: int, outliers: int) -> FittedSpace:
+    """Encode and decode the validation patients; gaps count as met."""
+    real = validation[list(space.features)].to_numpy(dtype=np.float32)
+    encoded = space.encode(validation, f"the validation table of {space.modality}")
     decoded = space.decode(encoded.to_numpy())
-    residual = (real - decoded).std(axis=0).astype(np.float32)
+    real = np.where(np.isnan(real), decoded, real)
     wanted, got = space.standardised(real), space.standardised(decoded)
+    each = r2_per_feature(wanted, got)
     return FittedSpace(
-        space=replace(space, residual_sd=residual),
-        n_train=len(train),
+        space=replace(
+            space,
+            residual_sd=(real - decoded).std(axis=0).astype(np.float32),
+            r2=each.astype(np.float32),
+        ),
+        n_train=rows,
+        n_outliers=outliers,
         n_validation=len(validation),
         r2=r2_pooled(wanted, got),
-        r2_feature_mean=float(np.nanmean(r2_per_feature(wanted, got))),
+        r2_feature_mean=float(np.nanmean(each)),
     )

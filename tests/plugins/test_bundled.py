@@ -10,7 +10,8 @@ import pytest
 
 from codenoise.core.cohort.cohort import read_cohort
 from codenoise.core.cohort.splits import read_split
-from codenoise.registry.bank import read_bank_recipe, train_bank
+from codenoise.registry.bank import train_bank
+from codenoise.registry.bank_recipe import read_bank_recipe
 from codenoise.registry.compatibility import findings
 from codenoise.registry.discovery import discover
 

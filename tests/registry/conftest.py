@@ -24,7 +24,7 @@ from codenoise.registry.artifacts import (
     load_tensors,
     save_tensors,
 )
-from codenoise.registry.bank import BankRecipe
+from codenoise.registry.bank_recipe import BankRecipe
 from codenoise.registry.manifest import EXPERT_FILE, SPACE_FILE, ExpertManifest, read_manifest
 
 Content = dict[str, Any]

@@ -14,7 +14,9 @@ from safetensors import safe_open
 from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.cohort.tables import Table
 from codenoise.core.errors import CodenoiseError, DataError
-from codenoise.registry.bank import BankRecipe, Outcome, read_bank_recipe, train_bank
+from codenoise.registry.bank import train_bank
+from codenoise.registry.bank_recipe import BankRecipe, read_bank_recipe
+from codenoise.registry.bank_spaces import Outcome
 from codenoise.registry.discovery import discover
 from codenoise.registry.loading import load_space
 from codenoise.registry.manifest import ExpertManifest, SpaceManifest, read_manifest

@@ -1,0 +1,50 @@
+"""Preprocessing steps: fitted on training patients, stored with a space, undone on decoding."""
+
+from codenoise.core.spaces.steps.base import Step
+from codenoise.core.spaces.steps.filling import FillKnn, FillMedian
+from codenoise.core.spaces.steps.pipeline import (
+    STEPS,
+    apply_steps,
+    fit_steps,
+    invert_steps,
+    load_steps,
+    store_steps,
+)
+from codenoise.core.spaces.steps.selection import (
+    covered_features,
+    expressed_features,
+    outlier_samples,
+    varying_features,
+)
+from codenoise.core.spaces.steps.transforms import (
+    Clip,
+    CopyRatio,
+    CountsFromLog2,
+    Cpm,
+    Log,
+    MedianCentre,
+    Standardise,
+)
+
+__all__ = [
+    "STEPS",
+    "Clip",
+    "CopyRatio",
+    "CountsFromLog2",
+    "Cpm",
+    "FillKnn",
+    "FillMedian",
+    "Log",
+    "MedianCentre",
+    "Standardise",
+    "Step",
+    "apply_steps",
+    "covered_features",
+    "expressed_features",
+    "fit_steps",
+    "invert_steps",
+    "load_steps",
+    "outlier_samples",
+    "store_steps",
+    "varying_features",
+]
