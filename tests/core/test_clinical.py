@@ -13,7 +13,7 @@ from codenoise.core.cohort.cohort import read_clinical
 from codenoise.core.cohort.compression import compressed
 from codenoise.core.errors import DataError
 
-TCGA = Path("/work/shared/data/tcga")
+TCGA = Path(__file__).parents[3] / "shared" / "data" / "tcga"
 LIU = (
     "bcr_patient_barcode\ttype\tajcc_pathologic_tumor_stage\tgender\t"
     "age_at_initial_pathologic_diagnosis\tvital_status\tOS.time\tOS\n"

@@ -15,7 +15,7 @@ from codenoise.core.cohort.tables import Table, write_table
 from codenoise.core.errors import DataError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "tcga" / "cohort"
-TCGA = Path("/work/shared/data/tcga")
+TCGA = Path(__file__).parents[3] / "shared" / "data" / "tcga"
 
 
 def table(values: list[list[float]], ids: list[str], columns: str = "ab") -> Table:

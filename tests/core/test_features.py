@@ -21,7 +21,7 @@ from codenoise.core.cohort.features import (
 from codenoise.core.cohort.identifiers import r_name
 from codenoise.core.errors import DataError
 
-RAW = Path("/work/shared/data/tcga/raw")
+RAW = Path(__file__).parents[3] / "shared" / "data" / "tcga" / "raw"
 
 genes = st.builds("ENSG{:011d}".format, st.integers(0, 10**11 - 1))
 names = st.lists(st.text("aA1.-_ ", min_size=1, max_size=5) | genes, unique=True, min_size=1)

@@ -23,7 +23,7 @@ from codenoise.core.cohort.identifiers import (
 )
 from codenoise.core.errors import DataError
 
-RAW = Path("/work/shared/data/tcga/raw")
+RAW = Path(__file__).parents[3] / "shared" / "data" / "tcga" / "raw"
 UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 

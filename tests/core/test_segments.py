@@ -11,7 +11,7 @@ import pytest
 from codenoise.core.cohort.tables import read_table, write_table
 from codenoise.core.errors import DataError
 
-TCGA = Path("/work/shared/data/tcga")
+TCGA = Path(__file__).parents[3] / "shared" / "data" / "tcga"
 BINS = ["chr1:0-10Mb", "chr1:10-20Mb", "chr2:0-10Mb", "chrX:0-10Mb"]
 HEADER = "Sample\tChromosome\tStart\tEnd\tNum_Probes\tSegment_Mean\n"
 ROWS = (
