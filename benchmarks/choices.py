@@ -40,12 +40,6 @@ def load(cohort: Path, split_path: Path) -> tuple[Ensemble, dict[str, dict]]:
     return ensemble, {p: ensemble.encode(given.subset(split.index[split == p])) for p in parts}
 
 
-def pair(latents: dict, condition: str, target: str) -> PairData:
-    """Paired latents of the patients that have both."""
-    both = sorted(set(latents[condition].index) & set(latents[target].index))
-    return PairData(*(latents[m].loc[both].to_numpy(copy=True) for m in (condition, target)))
-
-
 def prediction(_: Ensemble, latents: dict[str, dict]) -> None:
     """The paper's epsilon against v: same network, data, and stopping rule."""
     print(
@@ -54,7 +48,10 @@ def prediction(_: Ensemble, latents: dict[str, dict]) -> None:
         + "|"
     )
     for condition, target in (("rna", "rppa"), ("rna", "cna"), ("wsi", "cna")):
-        data = [pair(latents[p], condition, target) for p in ("train", "validation")]
+        data = [
+            PairData.matched(latents[p][condition], latents[p][target])
+            for p in ("train", "validation")
+        ]
         for kind in ("epsilon", "v", "x0"):
             config = TrainingConfig(prediction=kind)
             trained = train_pair(*data, config)
@@ -96,7 +93,7 @@ def sampler(ensemble: Ensemble, latents: dict[str, dict]) -> None:
 
 def storage(_: Ensemble, latents: dict[str, dict]) -> None:
     """What rounding weights to half precision costs one expert."""
-    data = [pair(latents[p], "rna", "wsi") for p in ("train", "validation")]
+    data = [PairData.matched(latents[p]["rna"], latents[p]["wsi"]) for p in ("train", "validation")]
     config = TrainingConfig()
     rounded = train_pair(*data, config).validation
     training.round_to_half = lambda _: None

@@ -83,7 +83,7 @@ def _verdict(given: Cohort, modality: str, space: Space | None) -> dict[str, Any
     }
     if space is None:
         return row
-    there = sum(name in table.frame.columns for name in space.features)
+    there = len(space.features) - len(space.absent(table.frame))
     row |= {"space": space.reference, "matched": f"{there}/{len(space.features)}", "verdict": "ok"}
     try:
         space.encode(measured, table.source)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from codenoise.cli.experts import warn_of_broken
 from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.core.ensemble.settings import SamplerName
 from codenoise.core.errors import CodenoiseError
 from codenoise.registry.discovery import discover
 from codenoise.registry.recipe import Coherence, Sampler, resolve, write_recipe
@@ -60,7 +62,7 @@ from codenoise.registry.recipe import compose as compose_recipe
 )
 @click.option(
     "--sampler",
-    type=click.Choice(["dpm-solver++", "ddim", "ddpm"]),
+    type=click.Choice(get_args(SamplerName)),
     default="dpm-solver++",
     show_default=True,
     help="ddpm with 1000 steps is the paper's.",

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
-from codenoise.cli.output import json_option, print_json, print_table, progress_bars
-from codenoise.core.errors import DataError, first_few
+from codenoise.cli.output import json_option, plain_json, print_json, print_table, progress_bars
+from codenoise.core.errors import DataError
 from codenoise.core.files import atomic_file
 from codenoise.registry.compatibility import engine_version
 from codenoise.registry.discovery import discover
@@ -66,25 +65,18 @@ def reconstruction(
       codenoise evaluate reconstruction tcga -e ensemble.toml --split tcga_split.csv
     """
     from codenoise.core.cohort.cohort import read_cohort
-    from codenoise.core.cohort.splits import read_split
+    from codenoise.core.cohort.splits import read_split, split_part
     from codenoise.core.evaluation.reconstruction import reconstruction as measure
     from codenoise.core.evaluation.reconstruction import results_table
 
     recipe, inventory = read_recipe(recipe_path), discover()
     ensemble = load_ensemble(recipe, inventory)
-    features = {modality: space.features for modality, space in ensemble.spaces.items()}
-    given = read_cohort(cohort, list(ensemble.spaces), features=features)
+    given = read_cohort(cohort, list(ensemble.spaces), features=ensemble.features)
     split = read_split(split_path)
-    latents = {}
-    for part in ("train", "test"):
-        subset = given.subset(split.index[split == part])
-        if not subset.patients:
-            raise DataError(
-                f"{cohort} and {split_path} have no {part} patient in common: the cohort's ids "
-                f"read like {first_few(given.patients, 1)}, "
-                f"the split's like {first_few(split.index, 1)}"
-            )
-        latents[part] = ensemble.encode(subset)
+    called = f"{cohort} and {split_path}"
+    latents = {
+        part: ensemble.encode(split_part(given, split, part, called)) for part in ("train", "test")
+    }
     with progress_bars() as progress:
         results = measure(
             ensemble, latents["train"], latents["test"], draws=draws, seed=seed, progress=progress
@@ -105,7 +97,7 @@ def reconstruction(
     }
     if output is not None:
         with atomic_file(output) as temporary:
-            temporary.write_text(json.dumps(_no_nan(record), indent=1) + "\n")
+            temporary.write_text(json.dumps(plain_json(record), indent=1) + "\n")
     if as_json:
         print_json(record)
         return
@@ -122,14 +114,6 @@ def reconstruction(
             }
         )
         print_table(shown.to_dict("records"), f"scope: {scope}")  # type: ignore[arg-type]
-
-
-def _no_nan(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _no_nan(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [_no_nan(value) for value in content]
-    return None if isinstance(content, float) and content != content else content
 
 
 @evaluate.command()

@@ -80,9 +80,11 @@ def show(name: str, as_json: bool) -> None:
             else f"expert {name!r} is not installed; installed: {have}"
         )  # fmt: skip
     if as_json:
-        dumped = [p.manifest.model_dump(mode="json") for p in matching]
         print_json(
-            [m | {"distribution": p.distribution} for m, p in zip(dumped, matching, strict=True)]
+            [
+                plugin.manifest.model_dump(mode="json") | {"distribution": plugin.distribution}
+                for plugin in matching
+            ]
         )
         return
     for plugin in matching:

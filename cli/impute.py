@@ -93,8 +93,7 @@ def impute(
     recipe = read_recipe(recipe_path)
     inventory = discover()
     ensemble = load_ensemble(recipe, inventory)
-    features = {modality: space.features for modality, space in ensemble.spaces.items()}
-    given = read_cohort(cohort, modalities or None, features=features)
+    given = read_cohort(cohort, modalities or None, features=ensemble.features)
     wanted = ensemble.check(given, targets or None)
     if dry_run:
         ensemble.encode(given)  # the features and gaps of each table are checked by encoding it

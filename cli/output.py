@@ -19,7 +19,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON i
 
 def print_json(content: object) -> None:
     """Print as JSON; numbers that are none become null."""
-    click.echo(json.dumps(_plain(content), indent=2, allow_nan=False))
+    click.echo(json.dumps(plain_json(content), indent=2, allow_nan=False))
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], title: str = "") -> None:
@@ -48,11 +48,12 @@ def _cell(value: object) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in str(value))
 
 
-def _plain(content: object) -> object:
+def plain_json(content: object) -> object:
+    """Content as JSON has it: numbers that are none become null."""
     if isinstance(content, Mapping):
-        return {str(key): _plain(value) for key, value in content.items()}
+        return {str(key): plain_json(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_plain(value) for value in content]
+        return [plain_json(value) for value in content]
     if isinstance(content, float) and not math.isfinite(content):
         return None
     return content

@@ -11,7 +11,6 @@ from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from codenoise.core.cohort.cohort import Cohort
@@ -88,7 +87,7 @@ def train_bank(
     for condition, target in wanted:
         if condition == target:
             raise DataError(f"condition and target are both {target!r}; give two modalities")
-    recipe.config()  # refuse wrong settings before anything is fitted
+    config = recipe.config()  # wrong settings are refused before anything is fitted
     parts = training_parts(cohort, split)
     named = {modality for pair in wanted for modality in pair}
     used = [m for m in recipe.modalities if m in named] + sorted(named - {*recipe.modalities})
@@ -101,10 +100,10 @@ def train_bank(
             report(outcome, len(outcomes), total)
 
     spaces = fit_spaces(recipe, parts, root, used, finish)
-    latents = {name: _latents(part, spaces, root) for name, part in parts.items()}
+    latents = _latents(parts, spaces, root)
     jobs: list[_Job] = []
     for condition, target in wanted:
-        planned = _plan(recipe, condition, target, spaces, latents, root)
+        planned = _plan(recipe, config, condition, target, spaces, latents, root)
         if isinstance(planned, Outcome):
             finish(planned)
         else:
@@ -115,19 +114,22 @@ def train_bank(
 
 
 def _latents(
-    part: Cohort, spaces: Mapping[str, SpaceManifest], root: Path
-) -> dict[str, pd.DataFrame]:
-    """Latents as the written packages give them, so that training sees what users will see."""
-    encoded: dict[str, pd.DataFrame] = {}
+    parts: Mapping[str, Cohort], spaces: Mapping[str, SpaceManifest], root: Path
+) -> dict[str, dict[str, pd.DataFrame]]:
+    """Latents of each part as the written packages give them: training sees what users will see."""
+    encoded: dict[str, dict[str, pd.DataFrame]] = {name: {} for name in parts}
     for modality, manifest in spaces.items():
         folder = manifest_path(root, "space", manifest.name).parent
         space = load_space(Plugin(manifest.name, manifest.version, folder, manifest))
-        encoded[modality] = space.encode(part.measured(modality), part.tables[modality].source)
+        for name, part in parts.items():
+            source = part.tables[modality].source
+            encoded[name][modality] = space.encode(part.measured(modality), source)
     return encoded
 
 
 def _plan(
     recipe: BankRecipe,
+    config: TrainingConfig,
     condition: str,
     target: str,
     spaces: Mapping[str, SpaceManifest],
@@ -138,13 +140,10 @@ def _plan(
     from codenoise.core.diffusion.training import PairData
 
     name = f"{condition}-to-{target}".replace("_", "-")
-    config = recipe.config()
-    data: dict[str, PairData] = {}
-    for part, tables in latents.items():
-        shared = sorted(set(tables[condition].index) & set(tables[target].index))
-        data[part] = PairData(
-            tables[condition].loc[shared].to_numpy(), tables[target].loc[shared].to_numpy()
-        )
+    data = {
+        part: PairData.matched(tables[condition], tables[target])
+        for part, tables in latents.items()
+    }
     counts = (len(data["train"]), len(data["validation"]))
     if counts[0] < recipe.minimum_patients:
         return Outcome("expert", name, "too few patients", *counts)
@@ -209,7 +208,7 @@ def _train_one(job: _Job) -> Outcome:
         trained,
         job.condition,
         job.target,
-        np.asarray(job.train.condition),
+        job.train.condition,
         job.origin,
         job.root,
     )

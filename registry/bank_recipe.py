@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from codenoise.core.errors import DataError
-from codenoise.core.spaces.fit import DEFAULT_STEPS
+from codenoise.core.spaces.fit import DEFAULT_STEPS, EncoderName
 from codenoise.registry.manifest import (
     Modality,
     Name,
     PepVersion,
     StoredStep,
     Strict,
-    explain,
 )
+from codenoise.registry.toml_file import read_toml
 
 if TYPE_CHECKING:
     from codenoise.core.diffusion.training import TrainingConfig
@@ -32,7 +30,7 @@ class ModalityRecipe(Strict):
     license: str
     sources: Annotated[list[str], Field(min_length=1)]
     dim: Annotated[int, Field(gt=0)] = 32
-    encoder: Literal["pca", "autoencoder", "variational"] = "autoencoder"
+    encoder: EncoderName = "autoencoder"
     preprocessing: Annotated[list[StoredStep], Field(min_length=1)] = Field(
         default_factory=lambda: [
             StoredStep(kind=kind, options=dict(options)) for kind, options in DEFAULT_STEPS
@@ -63,9 +61,7 @@ class BankRecipe(Strict):
         from codenoise.core.diffusion.training import TrainingConfig
 
         try:
-            return TypeAdapter(TrainingConfig).validate_python(
-                {**asdict(TrainingConfig()), **self.training}, extra="forbid"
-            )
+            return TypeAdapter(TrainingConfig).validate_python(self.training, extra="forbid")
         except ValidationError as problem:
             first = problem.errors()[0]
             where = f", {first['loc'][0]!r}" if first["loc"] else ""
@@ -80,11 +76,4 @@ def read_bank_recipe(path: Path) -> BankRecipe:
     DataError
         If the file is missing, is no TOML, or a field is missing, unknown or wrong.
     """
-    try:
-        return BankRecipe.model_validate(tomllib.loads(path.read_text()))
-    except FileNotFoundError:
-        raise DataError(f"{path} is not there; give a bank recipe with --recipe") from None
-    except ValidationError as problem:
-        raise DataError(f"{path}: {explain(problem, BankRecipe)}") from None
-    except (OSError, ValueError) as problem:
-        raise DataError(f"{path} is no TOML file: {problem}") from None
+    return read_toml(path, BankRecipe, DataError, "give a bank recipe with --recipe")

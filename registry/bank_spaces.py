@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from codenoise.core.cohort.cohort import Cohort
-from codenoise.core.errors import ArtifactError, DataError, first_few
+from codenoise.core.cohort.splits import split_part
+from codenoise.core.errors import ArtifactError, DataError
 from codenoise.core.spaces.fit import fit_space
 from codenoise.registry.artifacts import identity_digest, verify_files
 from codenoise.registry.bank_recipe import BankRecipe
@@ -105,17 +106,7 @@ def training_parts(cohort: Cohort, split: pd.Series[str]) -> dict[str, Cohort]:
     DataError
         If cohort and split have no patient in common.
     """
-    return {name: _part(cohort, split, name) for name in ("train", "validation")}
-
-
-def _part(cohort: Cohort, split: pd.Series[str], name: str) -> Cohort:
-    part = cohort.subset(split.index[split == name])
-    if not part.patients:
-        raise DataError(
-            f"the cohort and the split have no {name} patient in common: the cohort's ids read "
-            f"like {first_few(cohort.patients, 1)}, the split's like {first_few(split.index, 1)}"
-        )
-    return part
+    return {name: split_part(cohort, split, name) for name in ("train", "validation")}
 
 
 def _fit_one(

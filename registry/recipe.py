@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -25,6 +24,7 @@ from codenoise.registry.manifest import (
     Strict,
     explain,
 )
+from codenoise.registry.toml_file import read_toml
 
 if TYPE_CHECKING:
     from codenoise.core.ensemble.ensemble import Ensemble
@@ -143,7 +143,7 @@ def compose(
             ExpertChoice(
                 name=p.manifest.name,
                 version=f"=={p.manifest.version}",
-                distribution=p.distribution if _has_twin(p, inventory) else None,
+                distribution=p.distribution if _twins(p, inventory.experts) else None,
             )
             for p in chosen
         ],
@@ -178,21 +178,24 @@ def _newest_per_pair(plugins: Iterable[Plugin[ExpertManifest]]) -> list[Plugin[E
 def _newest(plugins: Sequence[Plugin[ExpertManifest]]) -> Plugin[ExpertManifest]:
     """The newest version; refused where two distributions give it different content."""
     newest = max(plugins, key=lambda plugin: Version(plugin.manifest.version))
-    for other in plugins:
-        if other.reference == newest.reference and other.manifest != newest.manifest:
-            raise EnsembleError(
-                f"{newest.reference} is installed twice with different content, by "
-                f"{newest.distribution} and {other.distribution}; say which with "
-                f"--expert {newest.distribution}:{newest.manifest.name}"
-            )
+    for twin in _twins(newest, plugins):
+        raise EnsembleError(
+            f"{newest.reference} is installed twice with different content, by "
+            f"{newest.distribution} and {twin.distribution}; say which with "
+            f"--expert {newest.distribution}:{newest.manifest.name}"
+        )
     return newest
 
 
-def _has_twin(plugin: Plugin[ExpertManifest], inventory: Inventory) -> bool:
-    return any(
-        other.reference == plugin.reference and other.manifest != plugin.manifest
-        for other in inventory.experts
-    )
+def _twins(
+    plugin: Plugin[ExpertManifest], plugins: Iterable[Plugin[ExpertManifest]]
+) -> list[Plugin[ExpertManifest]]:
+    """Plugins of the same name and version with other content."""
+    return [
+        other
+        for other in plugins
+        if other.reference == plugin.reference and other.manifest != plugin.manifest
+    ]
 
 
 def _no_expert(inventory: Inventory, target: str, available: Sequence[str]) -> str:
@@ -264,16 +267,7 @@ def read_recipe(path: Path) -> Recipe:
     EnsembleError
         If the file is missing, is no TOML, or a field is missing, unknown or wrong.
     """
-    try:
-        content = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise EnsembleError(f"{path} is not there; make it with 'codenoise compose'") from None
-    except (OSError, ValueError) as problem:
-        raise EnsembleError(f"{path} is no TOML file: {problem}") from None
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as problem:
-        raise EnsembleError(f"{path}: {explain(problem, Recipe)}") from None
+    return read_toml(path, Recipe, EnsembleError, "make it with 'codenoise compose'")
 
 
 def resolve(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.errors import DataError, first_few, one_line
 from codenoise.core.files import atomic_file
 
@@ -87,3 +88,34 @@ def read_split(path: Path) -> pd.Series[str]:
             f"expected one of {', '.join(SPLITS)}"
         )
     return frame.set_index("patient").split
+
+
+def split_part(
+    cohort: Cohort,
+    split: pd.Series[str],
+    part: str,
+    called: str = "the cohort and the split",
+) -> Cohort:
+    """The patients of one split.
+
+    Parameters
+    ----------
+    cohort, split
+        Patients, and the split of each, see `read_split`.
+    part
+        ``train``, ``validation`` or ``test``.
+    called
+        What to call the two in messages.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    chosen = cohort.subset(split.index[split == part])
+    if not chosen.patients:
+        raise DataError(
+            f"{called} have no {part} patient in common: the cohort's ids read "
+            f"like {first_few(cohort.patients, 1)}, the split's like {first_few(split.index, 1)}"
+        )
+    return chosen

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -111,6 +112,12 @@ class PairData:
 
     condition: Float32
     target: Float32
+
+    @classmethod
+    def matched(cls, condition: pd.DataFrame, target: pd.DataFrame) -> PairData:
+        """Pair two tables of latents by patient id, in the order of the ids."""
+        shared = sorted(set(condition.index) & set(target.index))
+        return cls(condition.loc[shared].to_numpy(), target.loc[shared].to_numpy())
 
     def __len__(self) -> int:
         return len(self.target)

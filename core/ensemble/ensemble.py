@@ -65,6 +65,11 @@ class Ensemble:
         """Modalities that can be generated, each once, in the order of the experts."""
         return list(dict.fromkeys(expert.target for expert in self.experts))
 
+    @property
+    def features(self) -> dict[str, tuple[str, ...]]:
+        """Features of each space, by which the tables of a cohort are recognised."""
+        return {modality: space.features for modality, space in self.spaces.items()}
+
     def experts_for(self, target: str) -> list[Expert]:
         """Experts that generate a modality."""
         return [expert for expert in self.experts if expert.target == target]
@@ -166,15 +171,16 @@ class Ensemble:
         if not cohort.tables:
             raise EnsembleError("the cohort has no table; give at least one modality")
         mask = cohort.mask()
-        several = mask.sum(axis=1) > 1
-        for modality, table in cohort.tables.items():
-            if mask.any().sum() > 1 and mask[modality].any() and not several[mask[modality]].any():
+        measured = mask.columns[mask.any()]
+        shared = mask[mask.sum(axis=1) > 1].any()
+        for modality in measured if len(measured) > 1 else ():
+            if not shared[modality]:
                 ids = "; ".join(
                     f"{other.source}: {first_few(other.frame.index, 1)}"
                     for other in cohort.tables.values()
                 )
                 raise EnsembleError(
-                    f"no patient of {table.source} is in another table; "
+                    f"no patient of {cohort.tables[modality].source} is in another table; "
                     f"ids must be written alike in all ({ids})"
                 )
         wanted = list(dict.fromkeys(targets)) if targets is not None else self.targets

@@ -72,7 +72,7 @@ def against_truth(
         If no generated patient has a truth.
     """
     features = list(space.features)
-    absent = [name for name in features if name not in truth.columns]
+    absent = space.absent(truth)
     if absent:
         raise SpaceError(
             f"the truth of {space.modality} lacks {len(absent)} of the {len(features)} features of "

@@ -99,8 +99,7 @@ def fit_space(
     DataError
         If there are too few patients or features for ``dim`` dimensions, or a step refuses them.
     """
-    covered = covered_features(train, MAX_FEATURE_GAPS)
-    kept = [f for f in varying_features(train[covered]) if f in set(covered)]
+    kept = varying_features(train[covered_features(train, MAX_FEATURE_GAPS)])
     rows, outliers = train[kept], 0
     if leave_out_outliers and len(kept) and len(rows) > 1:
         far = outlier_samples(rows.to_numpy(dtype=np.float32), modality)

@@ -80,15 +80,13 @@ def _transforms(values: Float32) -> Iterator[tuple[str, Float32]]:
         if admitted:
             yield name, transform(wide).astype(np.float32)
     if len(values) >= MIN_PATIENTS:
-        deviation = np.nanstd(wide, axis=0)
-        deviation[deviation == 0] = 1
-        centred = (wide - np.nanmean(wide, axis=0)) / deviation
-        yield "a z-score of each feature within the cohort", centred.astype(np.float32)
-        logged = [transform(wide) for _, admitted, transform in plain[:1] if admitted]
-        for x in logged:
-            spread = np.nanstd(x, axis=0)
-            spread[spread == 0] = 1
-            yield (
-                "log2(x + 1) and then a z-score of each feature within the cohort",
-                ((x - np.nanmean(x, axis=0)) / spread).astype(np.float32),
-            )
+        scored = "a z-score of each feature within the cohort"
+        yield scored, _z_scores(wide)
+        if low >= 0:
+            yield f"log2(x + 1) and then {scored}", _z_scores(np.log2(wide + 1))
+
+
+def _z_scores(values: NDArray[np.float64]) -> Float32:
+    spread = np.nanstd(values, axis=0)
+    spread[spread == 0] = 1
+    return np.asarray((values - np.nanmean(values, axis=0)) / spread, dtype=np.float32)

@@ -276,10 +276,10 @@ class Space:
 
     def _check_gaps(self, table: pd.DataFrame, gaps: NDArray[np.bool_], source: str) -> None:
         gaps = gaps & np.isin(self.features, table.columns)  # absent features are judged apart
-        share = gaps.mean(axis=1)
-        if not (share > self.max_missing_fraction).any():
+        over = gaps.mean(axis=1) > self.max_missing_fraction
+        if not over.any():
             return
-        worst = int(np.argmax(share > self.max_missing_fraction))
+        worst = int(np.argmax(over))
         columns = [name for name, gap in zip(self.features, gaps[worst], strict=True) if gap]
         raise DataError(
             f"{source}, patient {table.index[worst]!r}: {len(columns)} of {len(self.features)} "
