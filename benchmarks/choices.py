@@ -3,6 +3,7 @@
     python benchmarks/choices.py prediction COHORT plugins/tcga_split.csv
     python benchmarks/choices.py sampler COHORT plugins/tcga_split.csv
     python benchmarks/choices.py storage COHORT plugins/tcga_split.csv
+    python benchmarks/choices.py network COHORT plugins/tcga_split.csv
 
 Needs the bundled spaces and experts installed.
 """
@@ -20,11 +21,15 @@ import torch
 from codenoise.core.cohort.cohort import read_cohort
 from codenoise.core.cohort.splits import read_split
 from codenoise.core.diffusion import training
-from codenoise.core.diffusion.training import PairData, TrainingConfig, train_pair
+from codenoise.core.diffusion.config import TrainingConfig
+from codenoise.core.diffusion.data import ExpertData
+from codenoise.core.diffusion.training import train_expert
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.evaluation.metrics import energy_score, r2_of_expectation, r2_pooled
+from codenoise.registry.composing import compose
 from codenoise.registry.discovery import discover
-from codenoise.registry.recipe import Sampler, compose, load_ensemble
+from codenoise.registry.recipe import Sampler
+from codenoise.registry.resolving import load_ensemble
 
 DRAWS = 6
 MODALITIES = ("rna", "rppa", "cna", "wsi")
@@ -42,19 +47,40 @@ def load(cohort: Path, split_path: Path) -> tuple[Ensemble, dict[str, dict]]:
 
 def prediction(_: Ensemble, latents: dict[str, dict]) -> None:
     """The paper's epsilon against v: same network, data, and stopping rule."""
-    print(
-        "| expert | predicts | steps | seconds | R2 of expectation | energy score |\n"
-        + "|---" * 6
-        + "|"
-    )
-    for condition, target in (("rna", "rppa"), ("rna", "cna"), ("wsi", "cna")):
+    variants = {kind: TrainingConfig(prediction=kind) for kind in ("epsilon", "v", "x0")}
+    _compare("predicts", variants, [("rna", "rppa"), ("rna", "cna"), ("wsi", "cna")], latents)
+
+
+def network(_: Ensemble, latents: dict[str, dict]) -> None:
+    """Networks, and options of training, against the defaults."""
+    variants = {
+        "mlp (default)": TrainingConfig(),
+        "unet, 2 halvings": TrainingConfig(architecture="unet", layers=2),
+        "residual": TrainingConfig(architecture="residual"),
+        "mlp, cosine rate": TrainingConfig(rate="cosine"),
+        "mlp, min-SNR 5": TrainingConfig(min_snr_gamma=5.0),
+        "mlp, no noise on the condition": TrainingConfig(condition_noise=0.0),
+        "mlp, Adam (no decay)": TrainingConfig(weight_decay=0.0),
+        "mlp 4 x 512": TrainingConfig(width=512),
+    }
+    _compare("network", variants, [("rna", "rppa")], latents)
+
+
+def _compare(
+    label: str,
+    variants: dict[str, TrainingConfig],
+    pairs: list[tuple[str, str]],
+    latents: dict[str, dict],
+) -> None:
+    heads = ["expert", label, "steps", "seconds", "R2 of expectation", "energy score"]
+    print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
+    for condition, target in pairs:
         data = [
-            PairData.matched(latents[p][condition], latents[p][target])
+            ExpertData.pair(latents[p][condition], latents[p][target])
             for p in ("train", "validation")
         ]
-        for kind in ("epsilon", "v", "x0"):
-            config = TrainingConfig(prediction=kind)
-            trained = train_pair(*data, config)
+        for kind, config in variants.items():
+            trained = train_expert(*data, config)
             v = trained.validation
             name, seconds = f"{condition}-to-{target}", f"{trained.seconds:.0f}"
             print(f"| {name} | {kind} | {trained.best_step} | {seconds} "
@@ -84,7 +110,11 @@ def sampler(ensemble: Ensemble, latents: dict[str, dict]) -> None:
             real, draws = held[target].loc[patients].to_numpy()[kept], drawn.draws[kept]
             single = np.mean([r2_pooled(real, draws[:, i]) for i in range(DRAWS)])
             measures.append(
-                (r2_of_expectation(real, draws), single, energy_score(real, draws).mean())
+                (
+                    r2_of_expectation(real, draws, mirrored=True),
+                    single,
+                    energy_score(real, draws, mirrored=True).mean(),
+                )
             )
         r2, single, energy = np.mean(measures, axis=0)
         print(f"| {name} | {steps} | {time.perf_counter() - started:.1f} | {r2:.4f} | {single:.4f} "
@@ -93,11 +123,11 @@ def sampler(ensemble: Ensemble, latents: dict[str, dict]) -> None:
 
 def storage(_: Ensemble, latents: dict[str, dict]) -> None:
     """What rounding weights to half precision costs one expert."""
-    data = [PairData.matched(latents[p]["rna"], latents[p]["wsi"]) for p in ("train", "validation")]
+    data = [ExpertData.pair(latents[p]["rna"], latents[p]["wsi"]) for p in ("train", "validation")]
     config = TrainingConfig()
-    rounded = train_pair(*data, config).validation
+    rounded = train_expert(*data, config).validation
     training.round_to_half = lambda _: None
-    full = train_pair(*data, config).validation
+    full = train_expert(*data, config).validation
     print("| storage | R2 of expectation | energy score | MSE of draws |\n" + "|---" * 4 + "|")
     for name, v in (("float32", full), ("float16", rounded)):
         print(f"| {name} | {v.r2_expectation:.5f} | {v.energy_score:.5f} | {v.mse:.5f} |")
@@ -105,6 +135,10 @@ def storage(_: Ensemble, latents: dict[str, dict]) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(2 if sys.argv[1] == "sampler" else 1)
-    {"prediction": prediction, "sampler": sampler, "storage": storage}[sys.argv[1]](
-        *load(Path(sys.argv[2]), Path(sys.argv[3]))
-    )
+    commands = {
+        "network": network,
+        "prediction": prediction,
+        "sampler": sampler,
+        "storage": storage,
+    }
+    commands[sys.argv[1]](*load(Path(sys.argv[2]), Path(sys.argv[3])))

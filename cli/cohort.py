@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.cli.reading import reading_options
 from codenoise.core.errors import CodenoiseError
 from codenoise.registry.discovery import discover
 
 if TYPE_CHECKING:
     from codenoise.core.cohort.cohort import Cohort
+    from codenoise.core.cohort.options import ReadOptions
     from codenoise.core.spaces.space import Space
 
 
@@ -25,8 +27,22 @@ def cohort() -> None:
 @cohort.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--modality", "modalities", multiple=True, help="Look only at these; all by default.")
+@reading_options
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    help="Draw which modalities patients have, as an UpSet plot (.png, .svg or .pdf).",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the picture if it is there.")
 @json_option
-def check(path: Path, modalities: tuple[str, ...], as_json: bool) -> None:
+def check(
+    path: Path,
+    modalities: tuple[str, ...],
+    reading: ReadOptions,
+    plot: Path | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
     """Read every table of cohort PATH, say what was understood, and change nothing.
 
     Each table is held against the newest installed space of its modality. Exits with 1 if a table
@@ -34,15 +50,22 @@ def check(path: Path, modalities: tuple[str, ...], as_json: bool) -> None:
 
     \b
     Example:
-      codenoise cohort check my_cohort
+      codenoise cohort check my_cohort --plot patients.png
     """
     from codenoise.core.cohort.cohort import read_cohort
+    from codenoise.core.cohort.picture import check_picture_name, draw_pattern
 
+    if plot is not None:
+        check_picture_name(plot)
+        if plot.exists() and not overwrite:
+            raise CodenoiseError(f"{plot} is already there; give another --plot, or --overwrite")
     spaces = _newest_spaces()
     features = {name: space.features for name, space in spaces.items()}
-    given = read_cohort(path, modalities or None, features=features)
+    given = read_cohort(path, modalities or None, features=features, **reading)
     rows = [_verdict(given, name, spaces.get(name)) for name in given.tables]
     patterns = _patterns(given)
+    if plot is not None:
+        draw_pattern(given.mask(), plot)
     if as_json:
         notes = {name: list(table.notes) for name, table in given.tables.items()}
         print_json({"tables": rows, "patterns": patterns, "notes": notes})
@@ -52,6 +75,8 @@ def check(path: Path, modalities: tuple[str, ...], as_json: bool) -> None:
         for table in given.tables.values():
             for note in table.notes:
                 click.echo(f"{table.source}: {note}")
+        if plot is not None:
+            click.echo(f"picture written to {plot}")
     if any(row["verdict"] not in ("ok", "no space installed") for row in rows):
         sys.exit(1)
 

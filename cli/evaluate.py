@@ -9,11 +9,14 @@ from pathlib import Path
 import click
 
 from codenoise.cli.output import json_option, plain_json, print_json, print_table, progress_bars
+from codenoise.cli.reading import reading_options
+from codenoise.core.cohort.options import ReadOptions
 from codenoise.core.errors import DataError
 from codenoise.core.files import atomic_file
 from codenoise.registry.compatibility import engine_version
 from codenoise.registry.discovery import discover
-from codenoise.registry.recipe import Recipe, load_ensemble, provenance, read_recipe, resolve
+from codenoise.registry.recipe import Recipe, read_recipe
+from codenoise.registry.resolving import load_ensemble, provenance, resolve
 
 
 @click.group()
@@ -43,6 +46,7 @@ def evaluate() -> None:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="JSON file of the results.")
+@reading_options
 @json_option
 def reconstruction(
     cohort: Path,
@@ -51,6 +55,7 @@ def reconstruction(
     draws: int,
     seed: int,
     output: Path | None,
+    reading: ReadOptions,
     as_json: bool,
 ) -> None:  # fmt: skip
     """R2 of the ensemble, of each expert alone and of ridge, on the test patients of COHORT.
@@ -71,7 +76,7 @@ def reconstruction(
 
     recipe, inventory = read_recipe(recipe_path), discover()
     ensemble = load_ensemble(recipe, inventory)
-    given = read_cohort(cohort, list(ensemble.spaces), features=ensemble.features)
+    given = read_cohort(cohort, list(ensemble.spaces), features=ensemble.features, **reading)
     split = read_split(split_path)
     called = f"{cohort} and {split_path}"
     latents = {
@@ -125,8 +130,9 @@ def reconstruction(
     required=True,
     help="Folder with the real tables of patients that were generated.",
 )
+@reading_options
 @json_option
-def truth(imputed: Path, truth_folder: Path, as_json: bool) -> None:
+def truth(imputed: Path, truth_folder: Path, reading: ReadOptions, as_json: bool) -> None:
     """Compare IMPUTED, an output folder of 'codenoise impute', with values held back.
 
     \b
@@ -145,8 +151,8 @@ def truth(imputed: Path, truth_folder: Path, as_json: bool) -> None:
             f"{path} is missing or damaged; give an output folder of 'codenoise impute'"
         ) from None
     _, plugins = resolve(recipe, discover())
-    real = read_cohort(truth_folder)
-    parts = {n: read_cohort(imputed / n).tables for n in ("completed", "spread", "mask")}
+    real = read_cohort(truth_folder, **reading)
+    parts = {n: read_cohort(imputed / n, **reading).tables for n in ("completed", "spread", "mask")}
     results = []
     for modality, table in real.tables.items():
         if modality not in parts["completed"]:

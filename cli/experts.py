@@ -1,21 +1,26 @@
-"""``codenoise experts``: what is installed, what it is, and what fits what."""
+"""``codenoise experts``: what is installed, what it is, and whether it is whole and fits."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import click
 
+from codenoise.cli.installing import add, export, remove
 from codenoise.cli.output import json_option, print_json, print_table
-from codenoise.core.errors import EnsembleError
-from codenoise.registry.compatibility import findings
-from codenoise.registry.discovery import BrokenPlugin, discover
+from codenoise.cli.publish import new, package, publish
+from codenoise.core.errors import EnsembleError, first_few
+from codenoise.registry.compatibility import Finding, findings, verified
+from codenoise.registry.discovery import discover
+from codenoise.registry.manifest import ExpertManifest
+from codenoise.registry.plugin import BrokenPlugin, Plugin
 
 
 @click.group()
 def experts() -> None:
-    """List, show and check installed experts."""
+    """List, search, check, add and remove experts."""
 
 
 @experts.command("list")
@@ -28,34 +33,112 @@ def list_command(as_json: bool) -> None:
       codenoise experts list --json
     """
     inventory = discover()
+    _print_experts(
+        inventory.experts,
+        inventory.broken,
+        as_json,
+        "no expert is installed; pip install one, e.g. codenoise-expert-rna-to-rppa, or "
+        "'codenoise pull' one",
+    )
+
+
+@experts.command()
+@click.argument("text", default="")
+@click.option("--condition", metavar="MODALITY", help="Only experts that start from this one.")
+@click.option("--target", metavar="MODALITY", help="Only experts that generate this one.")
+@click.option("--hub", is_flag=True, help="Search the Hugging Face Hub, not what is installed.")
+@click.option("--catalogues", is_flag=True, help="Search the catalogues that code plugins name.")
+@json_option
+def search(
+    text: str, condition: str | None, target: str | None, hub: bool, catalogues: bool, as_json: bool
+) -> None:
+    """Search installed experts, or those on the Hub, for TEXT and modalities.
+
+    TEXT may stand in a name, a cohort, a licence, an author, a source or a citation; on the Hub, in
+    a repository's name.
+
+    \b
+    Example:
+      codenoise experts search tcga --target rppa
+    """
+    if hub:
+        from codenoise.registry.hub import search_hub
+
+        rows = search_hub(text, [tag for tag in (condition, target) if tag])
+        if as_json:
+            print_json(rows)
+        elif rows:
+            print_table(rows, "on the Hub; install one with 'codenoise pull REPOSITORY'")
+        else:
+            click.echo("nothing on the Hub matches")
+        return
+    if catalogues:
+        _print_catalogues(text, as_json)
+        return
+    inventory = discover()
+    found = [
+        plugin
+        for plugin in inventory.experts
+        if text.casefold() in _words(plugin.manifest)
+        and condition in (None, *(ref.modality for ref in plugin.manifest.condition))
+        and target in (None, plugin.manifest.target.modality)
+    ]
+    nothing = "nothing that is installed matches; --hub searches the Hugging Face Hub"
+    _print_experts(found, inventory.broken, as_json, nothing)
+
+
+def _print_catalogues(text: str, as_json: bool) -> None:
+    from codenoise.registry.catalogues import listed
+    from codenoise.registry.code_plugins import load_code_plugins
+
+    rows = [asdict(one) for one in listed(text)]
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_table(rows)
+    else:
+        click.echo("no catalogue lists such; code plugins bring them, see 'codenoise doctor'")
+    warn_of_broken(load_code_plugins().broken)
+
+
+def _words(manifest: ExpertManifest) -> str:
+    said = (manifest.reference, manifest.training.cohort, manifest.license, manifest.citation)
+    return "\n".join((*said, *manifest.authors, *manifest.sources)).casefold()
+
+
+def _print_experts(
+    found: Sequence[Plugin[ExpertManifest]],
+    broken: tuple[BrokenPlugin, ...],
+    as_json: bool,
+    nothing: str,
+) -> None:
     rows = [
         {
             "expert": plugin.reference,
-            "condition": plugin.manifest.condition[0].modality,
+            "condition": plugin.manifest.conditions,
             "target": plugin.manifest.target.modality,
             "patients": plugin.manifest.training.n,
             "validation R2": plugin.manifest.validation.r2_expectation,
             "license": plugin.manifest.license,
-            "distribution": plugin.distribution,
+            "source": plugin.source.label,
         }
-        for plugin in inventory.experts
+        for plugin in found
     ]
     if as_json:
-        print_json({"experts": rows, "broken": [asdict(broken) for broken in inventory.broken]})
+        print_json({"experts": rows, "broken": [asdict(plugin) for plugin in broken]})
         return
     if rows:
         print_table(rows, f"{len(rows)} experts (validation R2: of the expected latents, pooled)")
     else:
-        click.echo("no expert is installed; pip install one, e.g. codenoise-expert-rna-to-rppa")
-    warn_of_broken(inventory.broken)
+        click.echo(nothing)
+    warn_of_broken(broken)
 
 
 def warn_of_broken(broken: tuple[BrokenPlugin, ...]) -> None:
     """Name on stderr each plugin that was skipped."""
     for plugin in broken:
         click.echo(
-            f"skipped: {plugin.entry} of {plugin.distribution} {plugin.distribution_version}: "
-            f"{plugin.reason}",
+            f"skipped: {plugin.entry} of {plugin.where}: {plugin.reason}",
             err=True,
         )
 
@@ -82,7 +165,7 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         print_json(
             [
-                plugin.manifest.model_dump(mode="json") | {"distribution": plugin.distribution}
+                plugin.manifest.model_dump(mode="json") | {"source": plugin.source.model_dump()}
                 for plugin in matching
             ]
         )
@@ -91,7 +174,7 @@ def show(name: str, as_json: bool) -> None:
         content = plugin.manifest.model_dump(mode="json")
         content.pop("condition_stats")  # a matrix; of no use to a reader
         rows = [{"field": key, "value": value} for key, value in _flat(content)]
-        print_table(rows, f"{plugin.reference} ({plugin.distribution})")
+        print_table(rows, f"{plugin.reference} ({plugin.source.label})")
 
 
 def _flat(content: object, prefix: str = "") -> list[tuple[str, object]]:
@@ -115,7 +198,39 @@ def check(as_json: bool) -> None:
     Example:
       codenoise experts check
     """
-    results = list(findings(discover(checksums=True)))
+    _print_findings(list(findings(discover(checksums=True))), as_json, "check")
+
+
+@experts.command()
+@click.argument("names", nargs=-1)
+@json_option
+def verify(names: tuple[str, ...], as_json: bool) -> None:
+    """Reread every file of the experts and spaces NAMES, of all by default.
+
+    Compares size and checksum with the manifest, and the manifest with what the weights were made
+    for. Exits with 1 if anything differs, and says what mends it.
+
+    \b
+    Example:
+      codenoise experts verify rna-to-rppa tcga-rppa
+    """
+    results = list(verified(discover(checksums=True)))
+    known = {name for found in results for name in _names(found)}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise EnsembleError(
+            f"{first_few(unknown)}: nothing of this name is installed; "
+            f"see 'codenoise experts list' and 'codenoise spaces list'"
+        )
+    wanted = [found for found in results if not names or set(names) & set(_names(found))]
+    _print_findings(wanted, as_json, "verify")
+
+
+def _names(finding: Finding) -> tuple[str, str]:
+    return finding.reference, finding.reference.partition("@")[0]
+
+
+def _print_findings(results: Sequence[Finding], as_json: bool, verb: str) -> None:
     if as_json:
         print_json([asdict(finding) for finding in results])
     elif results:
@@ -124,7 +239,7 @@ def check(as_json: bool) -> None:
                 {
                     "kind": finding.kind,
                     "name": finding.reference,
-                    "distribution": finding.distribution,
+                    "source": finding.source,
                     "verdict": "ok" if finding.ok else finding.reason,
                     "mend": finding.remedy,
                 }
@@ -132,6 +247,10 @@ def check(as_json: bool) -> None:
             ]
         )
     else:
-        click.echo("nothing is installed to check")
+        click.echo(f"nothing is installed to {verb}")
     if not all(finding.ok for finding in results):
         sys.exit(1)
+
+
+for command in (add, export, new, package, publish, remove):
+    experts.add_command(command)

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codenoise.cli.output import json_option, print_json, print_table, progress_bars
+from codenoise.cli.reading import reading_options
 from codenoise.core.errors import CodenoiseError
 from codenoise.core.files import atomic_folder
 from codenoise.registry.compatibility import engine_version
 from codenoise.registry.discovery import discover
-from codenoise.registry.recipe import load_ensemble, provenance, read_recipe
+from codenoise.registry.recipe import read_recipe
+from codenoise.registry.resolving import load_ensemble, provenance
 
 if TYPE_CHECKING:
     from codenoise.core.cohort.cohort import Cohort
+    from codenoise.core.cohort.options import ReadOptions
     from codenoise.core.ensemble.ensemble import Ensemble
     from codenoise.core.ensemble.imputation import Imputation
 
@@ -43,6 +46,7 @@ folder_argument = click.Path(path_type=Path, file_okay=True)
     multiple=True,
     help="Read only these tables of the cohort; all by default.",
 )
+@reading_options
 @click.option("--target", "targets", multiple=True, help="Complete only these modalities.")
 @click.option(
     "--draws",
@@ -53,7 +57,15 @@ folder_argument = click.Path(path_type=Path, file_okay=True)
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same result.")
 @click.option("--save-draws", is_flag=True, help="Also write every draw, in features (parquet).")
-@click.option("--overwrite", is_flag=True, help="Replace the output folder of an earlier run.")
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path),
+    help="Also write how far experts were apart at each step: values (.parquet), or a picture "
+    "(.png, .svg or .pdf).",
+)
+@click.option(
+    "--overwrite", is_flag=True, help="Replace the output folder, and trace, of an earlier run."
+)
 @click.option("--dry-run", is_flag=True, help="Check the input, say what would be done, and stop.")
 @json_option
 def impute(
@@ -61,10 +73,12 @@ def impute(
     recipe_path: Path,
     output: Path,
     modalities: tuple[str, ...],
+    reading: ReadOptions,
     targets: tuple[str, ...],
     draws: int,
     seed: int,
     save_draws: bool,
+    trace: Path | None,
     overwrite: bool,
     dry_run: bool,
     as_json: bool,
@@ -86,14 +100,19 @@ def impute(
       codenoise impute my_cohort --ensemble ensemble.toml --output completed
     """
     from codenoise.core.cohort.cohort import read_cohort
+    from codenoise.core.ensemble.trace import check_trace_name, write_trace
 
     target_folder, source = output.resolve(), cohort.resolve()
     if target_folder == source or target_folder in source.parents:
         raise CodenoiseError(f"{output} holds the cohort {cohort}; give another --output")
+    if trace is not None:
+        check_trace_name(trace)
+        if trace.exists() and not overwrite:
+            raise CodenoiseError(f"{trace} is already there; give another --trace, or --overwrite")
     recipe = read_recipe(recipe_path)
     inventory = discover()
     ensemble = load_ensemble(recipe, inventory)
-    given = read_cohort(cohort, modalities or None, features=ensemble.features)
+    given = read_cohort(cohort, modalities or None, features=ensemble.features, **reading)
     wanted = ensemble.check(given, targets or None)
     if dry_run:
         ensemble.encode(given)  # the features and gaps of each table are checked by encoding it
@@ -102,12 +121,18 @@ def impute(
     with atomic_folder(output, "provenance.json" if overwrite else None) as folder:
         with progress_bars() as progress:
             result = ensemble.impute(
-                given, draws=draws, seed=seed, targets=wanted, progress=progress
+                given,
+                draws=draws,
+                seed=seed,
+                targets=wanted,
+                keep_trace=trace is not None,
+                progress=progress,
             )
         _write(folder, ensemble, result, save_draws)
         record = {
             "codenoise": engine_version(),
             "cohort_digest": given.digest(),
+            "read_options": reading,
             "read": {name: list(table.notes) for name, table in given.tables.items()},
             "draws": draws,
             "seed": seed,
@@ -118,19 +143,29 @@ def impute(
     rows = _summary(result, wanted)
     if as_json:
         print_json({"output": str(output), "targets": rows})
+    else:
+        print_table(rows, f"written to {output}")
+    if trace is not None:  # last, for it may go into the output folder, or nowhere
+        write_trace(result.generations, ensemble.settings, trace)
+    if as_json:
         return
-    print_table(rows, f"written to {output}")
+    if trace is not None:
+        click.echo(f"trace written to {trace}")
     for table in given.tables.values():
         for change in table.changes:
             click.echo(f"note: {table.source}: {change}", err=True)
     _warn(result, wanted)
+    if recipe.weighting == "stacked":
+        _tell_learned(result)
 
 
 def _print_plan(ensemble: Ensemble, cohort: Cohort, targets: Sequence[str], as_json: bool) -> None:
+    from codenoise.core.ensemble.expert import conditions_of
+
     mask = cohort.mask()
     rows = []
     for target in targets:
-        conditions = [expert.condition for expert in ensemble.experts_for(target)]
+        conditions = conditions_of(ensemble.experts_for(target))
         usable = [name for name in conditions if name in mask]
         lacking = mask if target not in mask else mask[~mask[target]]
         for pattern, group in lacking.groupby(usable) if usable else [((), lacking)]:
@@ -215,3 +250,18 @@ def _warn(result: Imputation, targets: Sequence[str]) -> None:
                 f"generated: {first_few(unknown)}",
                 err=True,
             )
+
+
+def _tell_learned(result: Imputation) -> None:
+    """Say on stderr for how many patients the calibration had no weights."""
+    from codenoise.core.errors import first_few
+
+    report = result.report[result.report.status == "generated"]
+    patients = report.patient.nunique()
+    others = report.patient[~report["weights learned"]].unique()
+    named = f": {first_few(others)}" if len(others) else ""
+    click.echo(
+        f"note: {len(others)} of {patients} patient(s) had weights that were not learned, in a "
+        f"target or more{named}",
+        err=True,
+    )

@@ -11,13 +11,17 @@ from codenoise.core.errors import CodenoiseError
 from codenoise.registry.compatibility import engine_version
 
 COMMANDS = {
+    "calibrate": ("codenoise.cli.calibrate:calibrate", "Learn weights and spread of draws."),
     "cohort": ("codenoise.cli.cohort:cohort", "Look at a cohort before using it."),
     "compose": ("codenoise.cli.compose:compose", "Choose experts and write an ensemble recipe."),
+    "doctor": ("codenoise.cli.doctor:doctor", "Show versions, folders, plugins and faults."),
     "evaluate": ("codenoise.cli.evaluate:evaluate", "Measure generated against real values."),
-    "experts": ("codenoise.cli.experts:experts", "List, show and check installed experts."),
+    "experts": ("codenoise.cli.experts:experts", "List, search, check, add and remove experts."),
     "impute": ("codenoise.cli.impute:impute", "Complete a cohort with an ensemble."),
-    "spaces": ("codenoise.cli.spaces:spaces", "List, show and fit spaces."),
-    "train": ("codenoise.cli.train:train", "Split a cohort, fit spaces and train experts."),
+    "lock": ("codenoise.cli.lock:lock", "Pin every artifact of an ensemble."),
+    "pull": ("codenoise.cli.pull:pull", "Fetch experts from the Hugging Face Hub."),
+    "spaces": ("codenoise.cli.spaces:spaces", "List, show, fit and apply spaces."),
+    "train": ("codenoise.cli.tune:train", "Split a cohort, fit spaces and train experts."),
 }
 
 

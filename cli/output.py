@@ -11,9 +11,6 @@ from typing import Any
 
 import click
 
-# Wide enough for every table; only a terminal has a width of its own.
-PIPED_WIDTH = 200
-
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
@@ -24,21 +21,41 @@ def print_json(content: object) -> None:
 
 def print_table(rows: Sequence[Mapping[str, Any]], title: str = "") -> None:
     """Print rows of equal keys as a table; the keys are the header."""
+    if title:
+        click.echo(title)  # not rich's title: that wraps paths and reads brackets as markup
+    names = list(rows[0]) if rows else []
+    numeric = [all(isinstance(row[name], int | float) for row in rows) for name in names]
+    cells = [[_cell(value) for value in row.values()] for row in rows]
+    if not sys.stdout.isatty():
+        _print_plain(names, numeric, cells)
+        return
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    if title:
-        click.echo(title)  # not rich's title: that wraps paths and reads brackets as markup
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in rows[0] if rows else ():
-        numeric = all(isinstance(row[name], int | float) for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row.values()))
-    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
-    console.print(table, highlight=False)
+    for name, right in zip(names, numeric, strict=True):
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for line in cells:
+        table.add_row(*map(Text, line))
+    Console().print(table, highlight=False)
+
+
+def _print_plain(
+    names: Sequence[str], numeric: Sequence[bool], cells: Sequence[Sequence[str]]
+) -> None:
+    """The same table for a pipe: one line a row however long, and in a tenth of the time."""
+    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    lines = [
+        "   ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        )
+        for line in (names, *cells)
+    ]
+    lines.insert(1, "───".join("─" * width for width in widths))
+    click.echo("\n".join(f" {line}".rstrip() for line in lines))
 
 
 def _cell(value: object) -> str:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from codenoise.cli.encoding import decode, encode
 from codenoise.cli.experts import warn_of_broken
 from codenoise.cli.output import json_option, print_json, print_table
 from codenoise.cli.train import bank_options, packages_done, print_outcomes
 from codenoise.core.errors import SpaceError
 from codenoise.registry.discovery import discover
 
+if TYPE_CHECKING:
+    from codenoise.core.cohort.options import ReadOptions
+
 
 @click.group()
 def spaces() -> None:
-    """List, show and fit spaces."""
+    """List, show, fit and apply spaces."""
+
+
+spaces.add_command(decode)
+spaces.add_command(encode)
 
 
 @spaces.command("list")
@@ -36,7 +45,7 @@ def list_command(as_json: bool) -> None:
             "features": len(plugin.manifest.features),
             "reconstruction R2": plugin.manifest.validation.r2,
             "digest": plugin.manifest.digest[:19],
-            "distribution": plugin.distribution,
+            "source": plugin.source.label,
         }
         for plugin in inventory.spaces
     ]
@@ -66,14 +75,20 @@ def show(name: str, as_json: bool) -> None:
         have = ", ".join(p.manifest.name for p in inventory.spaces) or "none"
         raise SpaceError(f"space {name!r} is not installed; installed: {have}")
     if as_json:
-        print_json([plugin.manifest.model_dump(mode="json") for plugin in matching])
+        print_json(
+            [
+                plugin.manifest.model_dump(mode="json") | {"source": plugin.source.model_dump()}
+                for plugin in matching
+            ]
+        )
         return
     for plugin in matching:
         content = plugin.manifest.model_dump(mode="json")
         content["features"] = (
             f"{len(content['features'])} ({', '.join(content['features'][:5])}, ...)"
         )
-        print_table([{"field": key, "value": value} for key, value in content.items()], name)
+        rows = [{"field": key, "value": value} for key, value in content.items()]
+        print_table(rows, f"{plugin.reference} ({plugin.source.label})")
 
 
 @spaces.command()
@@ -84,6 +99,7 @@ def fit(
     recipe: Path,
     split_path: Path,
     output: Path,
+    reading: ReadOptions,
     as_json: bool,
     modalities: tuple[str, ...],
 ) -> None:
@@ -103,7 +119,8 @@ def fit(
 
     plan = read_bank_recipe(recipe)
     wanted = list(modalities or plan.modalities)
-    given = read_cohort(cohort, [name for name in wanted if name in plan.modalities] or wanted)
+    known = [name for name in wanted if name in plan.modalities] or wanted
+    given = read_cohort(cohort, known, **reading)
     parts = training_parts(given, read_split(split_path))
     outcomes: list[Outcome] = []
     with packages_done() as report:

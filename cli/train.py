@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codenoise.cli.output import json_option, print_json, print_table, progress_bars
+from codenoise.cli.reading import reading_options
 from codenoise.core.errors import CodenoiseError, DataError, first_few
 
 if TYPE_CHECKING:
+    from codenoise.core.cohort.options import ReadOptions
+    from codenoise.registry.bank import Ends
     from codenoise.registry.bank_spaces import Outcome
 
 
@@ -47,6 +50,7 @@ def train() -> None:
     help="CSV to write: patient,split.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
+@reading_options
 @json_option
 def split(
     cohort: Path,
@@ -55,6 +59,7 @@ def split(
     seed: int,
     output: Path,
     overwrite: bool,
+    reading: ReadOptions,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Assign the patients of COHORT to train, validation and test: 80, 5 and 15%.
@@ -71,7 +76,7 @@ def split(
             f"{output} is already there, and a new split would move test patients into training; "
             f"give another --output, or --overwrite"
         )
-    given, clinical = read_cohort(cohort, list(complete)), read_clinical(cohort)
+    given, clinical = read_cohort(cohort, list(complete), **reading), read_clinical(cohort)
     if stratify not in clinical:
         raise DataError(
             f"the clinical table of {cohort} has no column {stratify!r}; "
@@ -109,6 +114,7 @@ def bank_options(command: Callable[..., None]) -> Callable[..., None]:
                      help="CSV of patient,split, from 'codenoise train split'."),
         click.option("--output", "-o", type=click.Path(path_type=Path), required=True,
                      help="Folder of plugin projects."),
+        reading_options,
         json_option,
     )  # fmt: skip
     for option in reversed(options):
@@ -116,18 +122,27 @@ def bank_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@train.command()
-@bank_options
-@click.option(
+workers_option = click.option(
     "--workers",
     type=click.IntRange(1),
     default=os.cpu_count() or 1,
     show_default=True,
     help="Processes, one thread each; results do not depend on it.",
 )
+
+
+@train.command()
+@bank_options
+@workers_option
 def bank(
-    cohort: Path, recipe: Path, split_path: Path, output: Path, as_json: bool, workers: int
-) -> None:  # fmt: skip
+    cohort: Path,
+    recipe: Path,
+    split_path: Path,
+    output: Path,
+    reading: ReadOptions,
+    as_json: bool,
+    workers: int,
+) -> None:
     """Fit every space and train every ordered pair of the recipe's modalities.
 
     Packages that were made from the same inputs are left alone: run it again after an interruption,
@@ -137,7 +152,7 @@ def bank(
     Example:
       codenoise train bank tcga --recipe tcga.toml --split split.csv --output plugins
     """
-    _train(cohort, recipe, split_path, output, as_json, None, workers)
+    _train(cohort, recipe, split_path, output, reading, as_json, None, workers)
 
 
 @train.command()
@@ -149,6 +164,7 @@ def expert(
     recipe: Path,
     split_path: Path,
     output: Path,
+    reading: ReadOptions,
     as_json: bool,
     condition: str,
     target: str,
@@ -160,7 +176,45 @@ def expert(
       codenoise train expert tcga --condition rna --target rppa \\
           --recipe tcga.toml --split split.csv --output plugins
     """
-    _train(cohort, recipe, split_path, output, as_json, [(condition, target)], 1)
+    _train(cohort, recipe, split_path, output, reading, as_json, [((condition,), target)], 1)
+
+
+@train.command()
+@bank_options
+@click.option("--target", "targets", multiple=True, help="Modality to generate; all by default.")
+@workers_option
+def multi(
+    cohort: Path,
+    recipe: Path,
+    split_path: Path,
+    output: Path,
+    reading: ReadOptions,
+    as_json: bool,
+    targets: tuple[str, ...],
+    workers: int,
+) -> None:
+    """Train multi-condition experts: one per target, from any subset of all other modalities.
+
+    At every step each patient's conditions are masked at random, down to none at all.
+
+    \b
+    Example:
+      codenoise train multi tcga --recipe tcga.toml --split split.csv --output plugins
+    """
+    from codenoise.registry.bank import multis_of
+    from codenoise.registry.bank_recipe import read_bank_recipe
+
+    known = list(read_bank_recipe(recipe).modalities)
+    for name in targets:
+        if name not in known:
+            raise DataError(f"target {name!r} is not in {recipe}, which has {', '.join(known)}")
+    if len(known) < 3:
+        raise DataError(
+            f"{recipe} has {len(known)} modalities; a multi-condition expert needs at least 3, "
+            f"with two train a pair: codenoise train expert"
+        )
+    experts = [ends for ends in multis_of(known) if not targets or ends[1] in targets]
+    _train(cohort, recipe, split_path, output, reading, as_json, experts, workers)
 
 
 def _train(
@@ -168,8 +222,9 @@ def _train(
     recipe_path: Path,
     split_path: Path,
     output: Path,
+    reading: ReadOptions,
     as_json: bool,
-    pairs: list[tuple[str, str]] | None,
+    experts: list[Ends] | None,
     workers: int,
 ) -> None:
     from codenoise.core.cohort.cohort import read_cohort
@@ -178,12 +233,15 @@ def _train(
     from codenoise.registry.bank_recipe import read_bank_recipe
 
     recipe = read_bank_recipe(recipe_path)
-    wanted = [m for pair in pairs for m in pair] if pairs else list(recipe.modalities)
-    given = read_cohort(cohort, [name for name in wanted if name in recipe.modalities] or wanted)
+    wanted = list(recipe.modalities)
+    if experts:
+        wanted = list(dict.fromkeys(m for used, target in experts for m in (*used, target)))
+    known = [name for name in wanted if name in recipe.modalities] or wanted
+    given = read_cohort(cohort, known, **reading)
     split = read_split(split_path)
     with packages_done() as report:
         outcomes = train_bank(
-            recipe, given, split, output, pairs=pairs, workers=workers, report=report
+            recipe, given, split, output, experts=experts, workers=workers, report=report
         )
     print_outcomes(outcomes, output, as_json)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from itertools import permutations
@@ -19,23 +19,27 @@ from codenoise.core.threads import one_torch_thread
 from codenoise.registry.artifacts import identity_digest
 from codenoise.registry.bank_recipe import BankRecipe
 from codenoise.registry.bank_spaces import Outcome, existing, fit_spaces, origin_of, training_parts
-from codenoise.registry.building import Origin, build_expert, manifest_path
+from codenoise.registry.building import Origin, build_expert
+from codenoise.registry.code_plugins import need
 from codenoise.registry.discovery import Plugin
 from codenoise.registry.loading import load_space
 from codenoise.registry.manifest import ExpertManifest, SpaceManifest
+from codenoise.registry.project import manifest_path
+from codenoise.registry.sources import Folder
 
 if TYPE_CHECKING:
-    from codenoise.core.diffusion.training import PairData, TrainingConfig
+    from codenoise.core.diffusion.config import TrainingConfig
+    from codenoise.core.diffusion.data import ExpertData
 
 
 @dataclass(frozen=True)
 class _Job:
     name: str
     version: str
-    train: PairData
-    validation: PairData
+    train: ExpertData
+    validation: ExpertData
     config: TrainingConfig
-    condition: SpaceManifest
+    conditions: list[SpaceManifest]
     target: SpaceManifest
     origin: Origin
     root: Path
@@ -43,6 +47,18 @@ class _Job:
 
 
 Report = Callable[[Outcome, int, int], None]
+Ends = tuple[tuple[str, ...], str]
+"""Condition modalities and target: one condition is a pair, several a multi-condition expert."""
+
+
+def pairs_of(modalities: Iterable[str]) -> list[Ends]:
+    """Every ordered pair of these modalities."""
+    return [((condition,), target) for condition, target in permutations(modalities, 2)]
+
+
+def multis_of(modalities: Sequence[str]) -> list[Ends]:
+    """For each modality, the expert that generates it from any subset of all others."""
+    return [(tuple(m for m in modalities if m != target), target) for target in modalities]
 
 
 def train_bank(
@@ -51,11 +67,11 @@ def train_bank(
     split: pd.Series[str],
     root: Path,
     *,
-    pairs: Sequence[tuple[str, str]] | None = None,
+    experts: Sequence[Ends] | None = None,
     workers: int = 1,
     report: Report | None = None,
 ) -> list[Outcome]:
-    """Fit spaces and train pair experts, writing each as a package project below ``root``.
+    """Fit spaces and train experts, writing each as a package project below ``root``.
 
     Test patients are dropped before anything is computed. What is there already and was made from
     the same inputs is left as it is, so an interrupted run is finished by running it again, and a
@@ -71,8 +87,8 @@ def train_bank(
         ``train``, ``validation`` or ``test`` for each patient.
     root
         Folder of package projects.
-    pairs
-        ``(condition, target)`` pairs to train; all ordered pairs by default.
+    experts
+        What to train; all ordered pairs of the recipe's modalities by default.
     workers
         Processes; each trains with one thread, so results do not depend on their number.
     report
@@ -83,13 +99,13 @@ def train_bank(
     DataError
         If a modality is unknown, or cohort and split share no patient.
     """
-    wanted = list(pairs) if pairs is not None else list(permutations(recipe.modalities, 2))
-    for condition, target in wanted:
-        if condition == target:
+    wanted = list(experts) if experts is not None else pairs_of(recipe.modalities)
+    for conditions, target in wanted:
+        if target in conditions:
             raise DataError(f"condition and target are both {target!r}; give two modalities")
     config = recipe.config()  # wrong settings are refused before anything is fitted
     parts = training_parts(cohort, split)
-    named = {modality for pair in wanted for modality in pair}
+    named = {modality for conditions, target in wanted for modality in (*conditions, target)}
     used = [m for m in recipe.modalities if m in named] + sorted(named - {*recipe.modalities})
     total = len(used) + len(wanted)
     outcomes: list[Outcome] = []
@@ -102,8 +118,8 @@ def train_bank(
     spaces = fit_spaces(recipe, parts, root, used, finish)
     latents = _latents(parts, spaces, root)
     jobs: list[_Job] = []
-    for condition, target in wanted:
-        planned = _plan(recipe, config, condition, target, spaces, latents, root)
+    for conditions, target in wanted:
+        planned = _plan(recipe, config, conditions, target, spaces, latents, root)
         if isinstance(planned, Outcome):
             finish(planned)
         else:
@@ -113,14 +129,43 @@ def train_bank(
     return outcomes
 
 
+def expert_data(
+    recipe: BankRecipe,
+    cohort: Cohort,
+    split: pd.Series[str],
+    root: Path,
+    ends: Ends,
+    finish: Callable[[Outcome], None],
+) -> dict[str, ExpertData]:
+    """What an expert would be trained and validated on: ``train`` and ``validation``.
+
+    Spaces that are not there are fitted and written; see `train_bank`.
+    """
+    conditions, target = ends
+    parts = training_parts(cohort, split)
+    spaces = fit_spaces(recipe, parts, root, [*conditions, target], finish)
+    latents = _latents(parts, spaces, root)
+    return {part: _matched(tables, conditions, target) for part, tables in latents.items()}
+
+
+def _matched(
+    tables: Mapping[str, pd.DataFrame], conditions: tuple[str, ...], target: str
+) -> ExpertData:
+    from codenoise.core.diffusion.data import ExpertData
+
+    if len(conditions) == 1:
+        return ExpertData.pair(tables[conditions[0]], tables[target])
+    return ExpertData.multi({m: tables[m] for m in conditions}, tables[target])
+
+
 def _latents(
     parts: Mapping[str, Cohort], spaces: Mapping[str, SpaceManifest], root: Path
 ) -> dict[str, dict[str, pd.DataFrame]]:
     """Latents of each part as the written packages give them: training sees what users will see."""
     encoded: dict[str, dict[str, pd.DataFrame]] = {name: {} for name in parts}
     for modality, manifest in spaces.items():
-        folder = manifest_path(root, "space", manifest.name).parent
-        space = load_space(Plugin(manifest.name, manifest.version, folder, manifest))
+        file = manifest_path(root, "space", manifest.name)
+        space = load_space(Plugin(Folder(path=str(file.parent)), file, manifest))
         for name, part in parts.items():
             source = part.tables[modality].source
             encoded[name][modality] = space.encode(part.measured(modality), source)
@@ -130,27 +175,22 @@ def _latents(
 def _plan(
     recipe: BankRecipe,
     config: TrainingConfig,
-    condition: str,
+    conditions: tuple[str, ...],
     target: str,
     spaces: Mapping[str, SpaceManifest],
     latents: Mapping[str, Mapping[str, pd.DataFrame]],
     root: Path,
 ) -> _Job | Outcome:
-    """What has to be done for a pair: a job, or nothing for a stated reason."""
-    from codenoise.core.diffusion.training import PairData
-
-    name = f"{condition}-to-{target}".replace("_", "-")
-    data = {
-        part: PairData.matched(tables[condition], tables[target])
-        for part, tables in latents.items()
-    }
+    """What has to be done for an expert: a job, or nothing for a stated reason."""
+    name = f"{conditions[0] if len(conditions) == 1 else 'multi'}-to-{target}".replace("_", "-")
+    data = {part: _matched(tables, conditions, target) for part, tables in latents.items()}
     counts = (len(data["train"]), len(data["validation"]))
     if counts[0] < recipe.minimum_patients:
         return Outcome("expert", name, "too few patients", *counts)
     fingerprint = identity_digest(
         {
             "version": recipe.version,
-            "condition": spaces[condition].training.fingerprint,
+            "conditions": [spaces[m].training.fingerprint for m in conditions],
             "target": spaces[target].training.fingerprint,
             "config": asdict(config),
         }
@@ -160,14 +200,14 @@ def _plan(
         r2 = held.validation.r2_expectation
         return Outcome("expert", name, "up to date", *counts, r2, held.training.seconds)
     cohort_digest = identity_digest(
-        {m: spaces[m].training.fingerprint for m in (condition, target)}
+        {m: spaces[m].training.fingerprint for m in (*conditions, target)}
     )
-    origin = origin_of(recipe, [condition, target], cohort_digest, fingerprint)
+    origin = origin_of(recipe, [*conditions, target], cohort_digest, fingerprint)
     return _Job(
         name=name,
         version=recipe.version,
         config=config,
-        condition=spaces[condition],
+        conditions=[spaces[m] for m in conditions],
         target=spaces[target],
         origin=origin,
         root=root,
@@ -193,22 +233,24 @@ def _run(jobs: Sequence[_Job], workers: int) -> Iterator[Outcome]:
 
 
 def _train_one(job: _Job) -> Outcome:
-    from codenoise.core.diffusion.training import train_pair
+    from codenoise.core.diffusion.training import train_expert
 
-    def stop_if_orphaned(*_: int) -> None:
-        # A killed parent cannot stop its workers; they must not go on writing packages.
+    def stop_if_orphaned(*_: float) -> None:
+        # A killed parent cannot stop its workers; they must not go on writing packages. The pool
+        # would catch an exception and wait for the next job for ever.
         if job.parent not in (os.getpid(), os.getppid()):
-            raise SystemExit(1)
+            os._exit(1)
 
+    need("architectures", job.config.architecture)
     with one_torch_thread():
-        trained = train_pair(job.train, job.validation, job.config, progress=stop_if_orphaned)
+        trained = train_expert(job.train, job.validation, job.config, progress=stop_if_orphaned)
     manifest = build_expert(
         job.name,
         job.version,
         trained,
-        job.condition,
+        job.conditions,
         job.target,
-        job.train.condition,
+        job.train,
         job.origin,
         job.root,
     )

@@ -19,7 +19,7 @@ from codenoise.registry.manifest import (
 from codenoise.registry.toml_file import read_toml
 
 if TYPE_CHECKING:
-    from codenoise.core.diffusion.training import TrainingConfig
+    from codenoise.core.diffusion.config import TrainingConfig
 
 
 class ModalityRecipe(Strict):
@@ -58,7 +58,7 @@ class BankRecipe(Strict):
 
     def config(self) -> TrainingConfig:
         """Training settings, the defaults where the recipe is silent."""
-        from codenoise.core.diffusion.training import TrainingConfig
+        from codenoise.core.diffusion.config import TrainingConfig
 
         try:
             return TypeAdapter(TrainingConfig).validate_python(self.training, extra="forbid")

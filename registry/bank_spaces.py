@@ -14,8 +14,9 @@ from codenoise.core.errors import ArtifactError, DataError
 from codenoise.core.spaces.fit import fit_space
 from codenoise.registry.artifacts import identity_digest, verify_files
 from codenoise.registry.bank_recipe import BankRecipe
-from codenoise.registry.building import Origin, build_space, manifest_path
+from codenoise.registry.building import Origin, build_space
 from codenoise.registry.manifest import AnyManifest, SpaceManifest, read_manifest
+from codenoise.registry.project import manifest_path
 
 
 @dataclass(frozen=True)

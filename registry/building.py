@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,18 +19,13 @@ from codenoise.registry.artifacts import (
     expert_identity,
     file_entry,
     save_tensors,
-    write_manifest,
 )
 from codenoise.registry.compatibility import engine_version
-from codenoise.registry.discovery import EXPERTS, SPACES
 from codenoise.registry.manifest import (
-    EXPERT_FILE,
-    SPACE_FILE,
     Architecture,
     ConditionStats,
     ExpertManifest,
     ExpertValidation,
-    Manifest,
     Schedule,
     SpaceManifest,
     SpaceTraining,
@@ -38,8 +33,10 @@ from codenoise.registry.manifest import (
     StoredStep,
     Training,
 )
+from codenoise.registry.project import package_name, project_folder, write_project
 
 if TYPE_CHECKING:
+    from codenoise.core.diffusion.data import ExpertData
     from codenoise.core.diffusion.training import TrainedDenoiser
     from codenoise.core.spaces.fit import FittedSpace
 
@@ -70,22 +67,6 @@ class Origin:
     citation: str
     sources: tuple[str, ...]
     fingerprint: str
-
-
-def project_folder(root: Path, kind: str, name: str) -> Path:
-    """Where a plugin's project stands: ``root/codenoise-expert-NAME``."""
-    return root / f"codenoise-{kind}-{name}"
-
-
-def package_name(kind: str, name: str) -> str:
-    """Import name of a plugin's package."""
-    return f"codenoise_{kind}_{name}".replace("-", "_")
-
-
-def manifest_path(root: Path, kind: str, name: str) -> Path:
-    """Where a plugin's manifest stands in its project."""
-    file = EXPERT_FILE if kind == "expert" else SPACE_FILE
-    return project_folder(root, kind, name) / package_name(kind, name) / file
 
 
 def build_space(fitted: FittedSpace, origin: Origin, root: Path) -> SpaceManifest:
@@ -127,8 +108,7 @@ def build_space(fitted: FittedSpace, origin: Origin, root: Path) -> SpaceManifes
                 fingerprint=origin.fingerprint,
             ),
         )
-        description = f"{space.modality} space for codenoise, {space.dim} dimensions"
-        _write_project(folder, "space", manifest, description, [])
+        write_project(folder, manifest, [])
     return manifest
 
 
@@ -136,9 +116,9 @@ def build_expert(
     name: str,
     version: str,
     trained: TrainedDenoiser,
-    condition: SpaceManifest,
+    conditions: Sequence[SpaceManifest],
     target: SpaceManifest,
-    condition_latents: np.ndarray[tuple[int, int], np.dtype[np.float32]],
+    train: ExpertData,
     origin: Origin,
     root: Path,
 ) -> ExpertManifest:
@@ -152,10 +132,10 @@ def build_expert(
         Identity of the expert.
     trained
         Network and record of its training.
-    condition, target
+    conditions, target
         The spaces it lives in.
-    condition_latents
-        Training patients' condition latents, ``(patients, dim)``, for the manifest's statistics.
+    train
+        What it was trained on, for the manifest's statistics of conditions.
     origin
         Data, licence and people behind it.
     root
@@ -164,7 +144,7 @@ def build_expert(
     package = package_name("expert", name)
     manifest = ExpertManifest(
         schema_version=SCHEMA,
-        kind="pair",
+        kind="pair" if train.present is None else "multi",
         name=name,
         version=version,
         engine=ENGINE_RANGE,
@@ -173,16 +153,17 @@ def build_expert(
         citation=origin.citation,
         sources=list(origin.sources),
         files={},
-        condition=[condition.ref],
+        condition=[space.ref for space in conditions],
         target=target.ref,
         architecture=Architecture(
-            name="mlp", parameters=dict(trained.config.architecture_parameters())
+            name=trained.config.architecture,
+            parameters=dict(trained.config.architecture_parameters()),
         ),
         prediction=trained.config.prediction,
         schedule=Schedule(type="linear", parameters=dict(trained.schedule.parameters)),
         validation=_validation(trained, origin),
-        training=_training(trained, len(condition_latents), origin),
-        condition_stats=_condition_stats(condition_latents),
+        training=_training(trained, len(train), origin),
+        condition_stats=_condition_stats(train),
     )
     with atomic_folder(project_folder(root, "expert", name), "pyproject.toml") as folder:
         weights = folder / package / WEIGHTS_FILE
@@ -192,11 +173,8 @@ def build_expert(
         }
         save_tensors(tensors, weights, {IDENTITY_KEY: expert_identity(manifest)})
         manifest = manifest.model_copy(update={"files": {WEIGHTS_FILE: file_entry(weights)}})
-        description = (
-            f"codenoise expert: {target.modality} from {condition.modality} (conditional diffusion)"
-        )
-        requirements = [f"codenoise-space-{s.name}=={s.version}" for s in (condition, target)]
-        _write_project(folder, "expert", manifest, description, requirements)
+        requirements = [f"codenoise-space-{s.name}=={s.version}" for s in (*conditions, target)]
+        write_project(folder, manifest, requirements)
     return manifest
 
 
@@ -214,8 +192,9 @@ def _validation(trained: TrainedDenoiser, origin: Origin) -> ExpertValidation:
         draws=measured.draws,
         cohort_digest=origin.cohort_digest,
         protocol=(
-            f"{measured.draws} DPM-Solver++ draws of {config.validation_sampler_steps} steps; the "
-            f"checkpoint with the lowest error of the mean of draws was kept on these same patients"
+            f"{measured.draws} mirrored DPM-Solver++ draws of {config.validation_sampler_steps} "
+            f"steps; the checkpoint with the lowest error of the mean of draws was kept on these "
+            f"same patients"
         ),
     )
 
@@ -228,7 +207,7 @@ def _training(trained: TrainedDenoiser, n: int, origin: Origin) -> Training:
         seed=trained.config.seed,
         date=date.today().isoformat(),
         seconds=round(trained.seconds, 1),
-        hardware=f"{platform.machine()} CPU, one thread",
+        hardware=f"{platform.machine()} {trained.hardware}",
         steps=trained.steps,
         best_step=trained.best_step,
         config=dict(vars(trained.config)),
@@ -236,54 +215,24 @@ def _training(trained: TrainedDenoiser, n: int, origin: Origin) -> Training:
     )
 
 
-def _condition_stats(
-    latents: np.ndarray[tuple[int, int], np.dtype[np.float32]],
-) -> ConditionStats:
-    covariance = np.cov(latents, rowvar=False, dtype=np.float64)
-    # A trace of ridge keeps the factor defined when a dimension does not vary.
-    factor = np.linalg.cholesky(covariance + 1e-6 * np.eye(len(covariance)))
-    return ConditionStats(
-        mean=[round(float(value), 6) for value in latents.mean(axis=0)],
-        covariance_factor=[
-            [round(float(value), 6) for value in row[: i + 1]] for i, row in enumerate(factor)
-        ],
-    )
-
-
-def _write_project(
-    folder: Path, kind: str, manifest: Manifest, description: str, requirements: list[str]
-) -> None:
-    package = package_name(kind, manifest.name)
-    file = EXPERT_FILE if kind == "expert" else SPACE_FILE
-    values = {
-        "manifest": manifest,
-        "manifest_file": file,
-        "package": package,
-        "distribution": f"codenoise-{kind}-{manifest.name}",
-        "description": description,
-        "requirements": requirements,
-        "group": EXPERTS if kind == "expert" else SPACES,
-        "hub_license": _hub_license(manifest.license),
-    }
-    inner = folder / package
-    (inner / "__init__.py").write_text("")
-    (inner / "README.md").write_text(_render(f"{kind}_card.md.j2", values))
-    (folder / "pyproject.toml").write_text(_render("pyproject.toml.j2", values))
-    write_manifest(manifest, inner / file)
-
-
-def _hub_license(expression: str) -> str:
-    """The Hub's name of a licence; it knows single licences only, all others are ``other``."""
-    return "other" if " " in expression else expression.removesuffix("-only").lower()
-
-
-def _render(template: str, values: Mapping[str, object]) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("codenoise.registry", "templates"),
-        autoescape=False,  # noqa: S701 (Markdown and TOML, not HTML)
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template(template).render(**values)
+def _condition_stats(train: ExpertData) -> list[ConditionStats]:
+    """Mean and covariance of each condition over the training patients that have it."""
+    stats, end = [], 0
+    for position, dim in enumerate(train.condition_dims):
+        latents = train.condition[:, end : end + dim]
+        end += dim
+        if train.present is not None:
+            latents = latents[train.present[:, position]]
+        covariance = np.cov(latents, rowvar=False, dtype=np.float64)
+        # A trace of ridge keeps the factor defined when a dimension does not vary.
+        factor = np.linalg.cholesky(covariance + 1e-6 * np.eye(len(covariance)))
+        stats.append(
+            ConditionStats(
+                mean=[round(float(value), 6) for value in latents.mean(axis=0)],
+                covariance_factor=[
+                    [round(float(value), 6) for value in row[: i + 1]]
+                    for i, row in enumerate(factor)
+                ],
+            )
+        )
+    return stats

@@ -8,8 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 from packaging.specifiers import SpecifierSet
 
-from codenoise.registry.discovery import Inventory, Plugin
+from codenoise.core.errors import ArtifactError
+from codenoise.registry.artifacts import verify_files, verify_identity
 from codenoise.registry.manifest import ExpertManifest, Manifest, SpaceManifest
+from codenoise.registry.plugin import AnyPlugin, Inventory, Plugin
 
 
 @dataclass(frozen=True)
@@ -18,8 +20,8 @@ class Finding:
 
     Attributes
     ----------
-    kind, reference, distribution
-        What was looked at.
+    kind, reference, source
+        What was looked at, and where it came from.
     ok
         Whether it can be used.
     reason, remedy
@@ -30,7 +32,7 @@ class Finding:
 
     kind: str
     reference: str
-    distribution: str
+    source: str
     ok: bool
     reason: str = ""
     remedy: str = ""
@@ -50,33 +52,46 @@ def findings(inventory: Inventory) -> Iterator[Finding]:
     for space in inventory.spaces:
         yield _judge("space", space, ("", ""))
     for expert in inventory.experts:
-        yield _judge_expert(expert, inventory)
-    for broken in inventory.broken:
-        pinned = f"{broken.distribution}=={broken.distribution_version}"
-        remedy = f"pip install --force-reinstall '{pinned}'"
-        yield Finding("broken", broken.entry, broken.distribution, False, broken.reason, remedy)
+        yield judge_expert(expert, inventory)
+    yield from _broken(inventory)
+
+
+def verified(inventory: Inventory) -> Iterator[Finding]:
+    """Reread every file of everything that is installed, and compare checksums and identities."""
+    for plugin in inventory.plugins:
+        reason, mend = "", plugin.source.repair
+        try:
+            verify_files(plugin.folder, plugin.manifest, mend=mend)
+            verify_identity(plugin.folder, plugin.manifest, mend=mend)
+        except ArtifactError as problem:
+            reason = str(problem)
+        yield _judge(plugin.kind, plugin, (reason, mend if reason else ""), engine=False)
+    yield from _broken(inventory)
 
 
 def usable(inventory: Inventory) -> tuple[Plugin[ExpertManifest], ...]:
     """The experts that nothing stands in the way of."""
-    return tuple(p for p in inventory.experts if _judge_expert(p, inventory).ok)
+    return tuple(p for p in inventory.experts if judge_expert(p, inventory).ok)
 
 
-def _judge_expert(plugin: Plugin[ExpertManifest], inventory: Inventory) -> Finding:
+def judge_expert(plugin: Plugin[ExpertManifest], inventory: Inventory) -> Finding:
     """Whether an expert runs on this codenoise and its spaces are installed."""
     digests = {space.manifest.digest for space in inventory.spaces}
     return _judge("expert", plugin, missing_space(plugin.manifest, digests))
 
 
-def _judge(
-    kind: str, plugin: Plugin[ExpertManifest] | Plugin[SpaceManifest], other: tuple[str, str]
-) -> Finding:
-    reason, remedy = wrong_engine(plugin.manifest)
+def _broken(inventory: Inventory) -> Iterator[Finding]:
+    for broken in inventory.broken:
+        yield Finding("broken", broken.entry, broken.where, False, broken.reason, broken.remedy)
+
+
+def _judge(kind: str, plugin: AnyPlugin, other: tuple[str, str], *, engine: bool = True) -> Finding:
+    reason, remedy = wrong_engine(plugin.manifest) if engine else ("", "")
     if not reason:
         reason, remedy = other
     manifest = plugin.manifest
     target = manifest.modality if isinstance(manifest, SpaceManifest) else manifest.target.modality
-    return Finding(kind, plugin.reference, plugin.distribution, not reason, reason, remedy, target)
+    return Finding(kind, plugin.reference, plugin.source.label, not reason, reason, remedy, target)
 
 
 def wrong_engine(manifest: Manifest) -> tuple[str, str]:

@@ -1,4 +1,7 @@
-"""Finding installed experts and spaces through entry points, without importing any of them."""
+"""Finding experts and spaces: installed packages by their entry points, and the local store.
+
+Nothing that is found is imported.
+"""
 
 from __future__ import annotations
 
@@ -7,77 +10,28 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, cast
+from typing import TYPE_CHECKING, cast
 
 from packaging.utils import canonicalize_name
 
 from codenoise.core.errors import ArtifactError
-from codenoise.registry.artifacts import ENCODER_FILE, WEIGHTS_FILE, verify_files
+from codenoise.registry.artifacts import REINSTALL, verify_files
 from codenoise.registry.manifest import AnyManifest, ExpertManifest, SpaceManifest, read_manifest
+from codenoise.registry.plugin import BrokenPlugin, Inventory, Plugin
+from codenoise.registry.sources import Package
+from codenoise.registry.store import StoreItem, items, read_item
 
 if TYPE_CHECKING:
     from email.message import Message
     from importlib.metadata import FileHash
 
+__all__ = ["EXPERTS", "SPACES", "BrokenPlugin", "Inventory", "Plugin", "discover"]
+
 EXPERTS, SPACES = "codenoise.experts", "codenoise.spaces"
 _VALUE = re.compile(r"[A-Za-z_][\w.]*:[\w-]+\.json")
-
-
-@dataclass(frozen=True)
-class Plugin(Generic[AnyManifest]):
-    """An installed expert or space that could be read.
-
-    Attributes
-    ----------
-    distribution, distribution_version
-        The package it came in.
-    folder
-        Where its files are.
-    manifest
-        What it says of itself.
-    """
-
-    distribution: str
-    distribution_version: str
-    folder: Path
-    manifest: AnyManifest
-
-    @property
-    def reference(self) -> str:
-        """``name@version``."""
-        return self.manifest.reference
-
-
-@dataclass(frozen=True)
-class BrokenPlugin:
-    """An installed expert or space that cannot be used, and why.
-
-    Attributes
-    ----------
-    distribution, distribution_version
-        The package it came in.
-    entry
-        Name of its entry point.
-    reason
-        What is wrong, with file and remedy.
-    """
-
-    distribution: str
-    distribution_version: str
-    entry: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Inventory:
-    """Everything that is installed."""
-
-    experts: tuple[Plugin[ExpertManifest], ...]
-    spaces: tuple[Plugin[SpaceManifest], ...]
-    broken: tuple[BrokenPlugin, ...]
 
 
 def discover(*, checksums: bool = False, path: Sequence[str] | None = None) -> Inventory:
@@ -88,7 +42,8 @@ def discover(*, checksums: bool = False, path: Sequence[str] | None = None) -> I
     checksums
         Whether to read every weights file and compare its checksum; sizes are always compared.
     path
-        Where to look for distributions; ``sys.path`` by default.
+        Where to look for distributions, leaving the store aside; by default ``sys.path`` and the
+        store.
 
     Raises
     ------
@@ -96,15 +51,18 @@ def discover(*, checksums: bool = False, path: Sequence[str] | None = None) -> I
         Only where ``CODENOISE_STRICT=1`` is set: for the first broken plugin.
     """
     broken: list[BrokenPlugin] = []
+    stored = items() if path is None else []
     experts = _read_group(EXPERTS, ExpertManifest, checksums, path, broken)
+    experts += _read_store("expert", ExpertManifest, checksums, stored, broken)
     spaces = _read_group(SPACES, SpaceManifest, checksums, path, broken)
+    spaces += _read_store("space", SpaceManifest, checksums, stored, broken)
     if broken and os.environ.get("CODENOISE_STRICT") == "1":
         first = broken[0]
         raise ArtifactError(
-            f"{first.distribution} {first.distribution_version}, entry {first.entry!r}: "
-            f"{first.reason} (CODENOISE_STRICT=1 makes this fatal)"
+            f"{first.where}, entry {first.entry!r}: {first.reason} "
+            f"(CODENOISE_STRICT=1 makes this fatal)"
         )
-    return Inventory(tuple(experts), tuple(spaces), tuple(broken))
+    return Inventory(_distinct(experts), _distinct(spaces), tuple(broken))
 
 
 def _read_group(
@@ -134,14 +92,14 @@ def _read_group(
             seen.add(canonicalize_name(name))
         except Exception as problem:  # noqa: BLE001 (a plugin must not break the others)
             if _claims(distribution, group):
-                broken.append(BrokenPlugin(name, version, _named(entries), _reason(problem)))
+                broken.append(_broken(name, version, _named(entries), problem))
             continue
         for entry in entries:
             try:
                 found.append(_read(entry, model, name, version, checksums))
             except Exception as problem:  # noqa: BLE001 (a plugin must not break the others)
-                broken.append(BrokenPlugin(name, version, entry.name, _reason(problem)))
-    return sorted(found, key=lambda plugin: plugin.reference)
+                broken.append(_broken(name, version, entry.name, problem))
+    return found
 
 
 def _read(
@@ -149,11 +107,45 @@ def _read(
 ) -> Plugin[AnyManifest]:
     file = _data_file(entry, checksums)
     manifest = read_manifest(file, model)
-    weights = WEIGHTS_FILE if isinstance(manifest, ExpertManifest) else ENCODER_FILE
-    if weights not in manifest.files:
-        raise ArtifactError(f"{file}: field 'files' does not name {weights}")
     verify_files(file.parent, manifest, checksums=checksums)
-    return Plugin(name, version, file.parent, manifest)
+    return Plugin(Package(distribution=name, version=version), file, manifest)
+
+
+def _read_store(
+    kind: str,
+    model: type[AnyManifest],
+    checksums: bool,
+    stored: Sequence[StoreItem],
+    broken: list[BrokenPlugin],
+) -> list[Plugin[AnyManifest]]:
+    found: list[Plugin[AnyManifest]] = []
+    for item in stored:
+        if item.kind != kind:
+            continue
+        try:
+            found.append(read_item(item, model, checksums=checksums))
+        except Exception as problem:  # noqa: BLE001 (an item must not break the others)
+            remedy = item.removal
+            with suppress(ArtifactError):
+                remedy = item.origin().source.command
+            reason = _reason(problem, remedy)
+            broken.append(BrokenPlugin(item.name, str(item.folder), reason, remedy))
+    return found
+
+
+def _distinct(found: list[Plugin[AnyManifest]]) -> tuple[Plugin[AnyManifest], ...]:
+    """Sort by name and version; what has the same content counts once, with all its sources."""
+    kept: dict[str, list[Plugin[AnyManifest]]] = {}
+    for plugin in found:
+        others = kept.setdefault(plugin.reference, [])
+        same = [i for i, other in enumerate(others) if other.manifest == plugin.manifest]
+        if same:
+            first: Plugin[AnyManifest] = others[same[0]]
+            sources = (*first.also, plugin.source)
+            others[same[0]] = Plugin(first.source, first.file, first.manifest, sources)
+        else:
+            others.append(plugin)
+    return tuple(plugin for reference in sorted(kept) for plugin in kept[reference])
 
 
 def _claims(distribution: Distribution, group: str) -> bool:
@@ -168,10 +160,15 @@ def _named(entries: tuple[EntryPoint, ...]) -> str:
     return entries[0].name if entries else "unknown"
 
 
-def _reason(problem: Exception) -> str:
+def _broken(name: str, version: str, entry: str, problem: Exception) -> BrokenPlugin:
+    remedy = Package(distribution=name, version=version).repair
+    return BrokenPlugin(entry, f"{name} {version}", _reason(problem, REINSTALL), remedy)
+
+
+def _reason(problem: Exception, mend: str) -> str:
     if isinstance(problem, ArtifactError):
         return str(problem)
-    return f"{type(problem).__name__}: {problem}; reinstall the package"
+    return f"{type(problem).__name__}: {problem}; {mend}"
 
 
 def _data_file(entry: EntryPoint, checksums: bool) -> Path:

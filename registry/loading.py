@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codenoise.core.errors import ArtifactError, CodenoiseError
@@ -13,11 +16,15 @@ from codenoise.registry.artifacts import (
     load_tensors,
     verify_files,
 )
+from codenoise.registry.code_plugins import need
 from codenoise.registry.discovery import Plugin
-from codenoise.registry.manifest import ExpertManifest, SpaceManifest
+from codenoise.registry.manifest import ConditionStats, ExpertManifest, SpaceManifest
 
 if TYPE_CHECKING:
-    from codenoise.core.ensemble.expert import Expert
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from codenoise.core.ensemble.expert import Expert, Moments
     from codenoise.core.spaces.space import Space
 
 
@@ -53,7 +60,7 @@ def load_space(plugin: Plugin[SpaceManifest]) -> Space:
         if said != got:
             raise ArtifactError(
                 f"{plugin.folder / 'space.json'}: {field} is {said}, its content gives {got}; "
-                f"reinstall {plugin.distribution}"
+                f"{plugin.source.repair}"
             )
     return space
 
@@ -68,7 +75,7 @@ def load_expert(plugin: Plugin[ExpertManifest]) -> Expert:
     """
     import torch
 
-    from codenoise.core.diffusion.denoiser import build_denoiser
+    from codenoise.core.diffusion.architectures import build_denoiser
     from codenoise.core.diffusion.schedule import schedule_from
     from codenoise.core.ensemble.expert import Expert
 
@@ -79,34 +86,67 @@ def load_expert(plugin: Plugin[ExpertManifest]) -> Expert:
     if metadata.get(IDENTITY_KEY) != expert_identity(manifest):
         raise ArtifactError(
             f"{path} was not made for {manifest.reference}: the identity in its metadata differs "
-            f"from that of expert.json; reinstall {plugin.distribution}"
+            f"from that of expert.json; {plugin.source.repair}"
         )
-    condition = manifest.condition[0]
+    masked = manifest.kind == "multi"
+    dims = tuple(ref.dim for ref in manifest.condition)
     try:
-        denoiser = build_denoiser(
+        need("architectures", manifest.architecture.name)
+        build = partial(
+            build_denoiser,
             manifest.architecture.name,
             manifest.target.dim,
-            condition.dim,
+            dims,
             manifest.architecture.parameters,
+            masked=masked,
         )
+        with torch.device("meta"):  # takes no memory, whatever size the manifest claims
+            shapes = {key: tuple(tensor.shape) for key, tensor in build().state_dict().items()}
         schedule = schedule_from(manifest.schedule.type, manifest.schedule.parameters)
     except CodenoiseError as problem:
         raise ArtifactError(f"{plugin.folder / 'expert.json'}: {problem}") from None
-    state = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
-    try:
-        denoiser.load_state_dict(state)
-    except RuntimeError as problem:
-        reason = " ".join(str(problem).split())
-        raise ArtifactError(f"{path} does not fit its architecture: {reason}") from None
+    _check_shapes(path, tensors, shapes)
+    denoiser = build()
+    denoiser.load_state_dict({key: torch.from_numpy(tensor) for key, tensor in tensors.items()})
     return Expert(
         name=manifest.reference,
-        condition=condition.modality,
+        conditions=tuple(ref.modality for ref in manifest.condition),
         target=manifest.target.modality,
-        condition_space=condition.digest,
+        condition_spaces=tuple(ref.digest for ref in manifest.condition),
         target_space=manifest.target.digest,
+        condition_dims=dims,
         dim=manifest.target.dim,
         denoiser=denoiser.eval(),
         schedule=schedule,
         prediction=manifest.prediction,
         validation_mse=manifest.validation.mse,
+        validation_r2=manifest.validation.r2_expectation,
+        moments=tuple(_moments(stats) for stats in manifest.condition_stats),
+        masked=masked,
     )
+
+
+def _moments(stats: ConditionStats) -> Moments:
+    import numpy as np
+
+    from codenoise.core.ensemble.expert import Moments
+
+    factor = np.zeros((len(stats.mean), len(stats.mean)))
+    for i, row in enumerate(stats.covariance_factor):
+        factor[i, : i + 1] = row
+    return Moments(np.array(stats.mean), factor)
+
+
+def _check_shapes(
+    path: Path, tensors: Mapping[str, NDArray[np.float32]], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Compare the tensors of a file with what the manifest's architecture and dims ask for."""
+    for key in sorted({*tensors, *shapes}):
+        # Files hold a single number as an array of one.
+        has = tensors[key].shape or (1,) if key in tensors else "missing"
+        wanted = shapes[key] or (1,) if key in shapes else "unknown"
+        if has != wanted:
+            raise ArtifactError(
+                f"{path} does not fit its architecture: tensor {key!r} is {has}, by the fields "
+                f"'architecture', 'condition' and 'target' of expert.json it is {wanted}"
+            )

@@ -43,6 +43,7 @@ Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 PepVersion = Annotated[str, AfterValidator(_pep440)]
 PepRange = Annotated[str, AfterValidator(_specifier)]
 Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
 
 
 class Strict(BaseModel):
@@ -85,7 +86,7 @@ class Schedule(Strict):
 class ExpertValidation(Strict):
     """Measured on validation patients; ``mse`` sets the reliability weight."""
 
-    n: Positive
+    n: Count
     mse: Annotated[float, Field(gt=0)]
     r2: float
     mse_mean_of_draws: Annotated[float, Field(gt=0)]
@@ -99,16 +100,16 @@ class ExpertValidation(Strict):
 
 
 class Training(Strict):
-    """How the weights came to be."""
+    """How the weights came to be; a template that nobody trained yet has seen 0 patients."""
 
     cohort: str
-    n: Positive
+    n: Count
     code_version: str
     seed: int
     date: str
     seconds: float
     hardware: str
-    steps: Positive
+    steps: Count
     best_step: int
     config: dict[str, int | float | str]
     fingerprint: Sha256
@@ -147,30 +148,46 @@ class Manifest(Strict):
 class ExpertManifest(Manifest):
     """``expert.json``."""
 
-    kind: Literal["pair"]
-    condition: Annotated[list[SpaceRef], Field(min_length=1, max_length=1)]
+    kind: Literal["pair", "multi"]
+    condition: Annotated[list[SpaceRef], Field(min_length=1)]
     target: SpaceRef
     architecture: Architecture
     prediction: Literal["epsilon", "v", "x0"]
     schedule: Schedule
     validation: ExpertValidation
     training: Training
-    condition_stats: ConditionStats
+    condition_stats: list[ConditionStats]
+
+    @property
+    def conditions(self) -> str:
+        """Condition modalities in words: ``rna``, or ``rna+cna`` for any subset of both."""
+        return "+".join(ref.modality for ref in self.condition)
 
     @model_validator(mode="after")
-    def _pair(self) -> ExpertManifest:
-        if self.condition[0].modality == self.target.modality:
+    def _fitting(self) -> ExpertManifest:
+        modalities = [ref.modality for ref in self.condition]
+        if self.target.modality in modalities:
             raise ValueError(f"condition and target are both {self.target.modality!r}")
-        dim = self.condition[0].dim
-        if len(self.condition_stats.mean) != dim:
+        if self.kind == "pair" and len(modalities) != 1:
+            raise ValueError(f"a pair has one condition, not {len(modalities)}")
+        if len(set(modalities)) < len(modalities):
+            raise ValueError(f"condition names a modality twice: {', '.join(modalities)}")
+        if len(self.condition_stats) != len(self.condition):
             raise ValueError(
-                f"condition_stats.mean has {len(self.condition_stats.mean)} values, "
-                f"the condition space {dim} dimensions"
+                f"condition_stats has {len(self.condition_stats)} entries, "
+                f"condition {len(self.condition)}"
             )
-        if [len(row) for row in self.condition_stats.covariance_factor] != [*range(1, dim + 1)]:
-            raise ValueError(
-                f"condition_stats.covariance_factor should have rows of 1 to {dim} values"
-            )
+        for i, (stats, ref) in enumerate(zip(self.condition_stats, self.condition, strict=True)):
+            if len(stats.mean) != ref.dim:
+                raise ValueError(
+                    f"condition_stats.{i}.mean has {len(stats.mean)} values, "
+                    f"the {ref.modality} space {ref.dim} dimensions"
+                )
+            if [len(row) for row in stats.covariance_factor] != [*range(1, ref.dim + 1)]:
+                raise ValueError(
+                    f"condition_stats.{i}.covariance_factor should have rows of 1 to {ref.dim} "
+                    f"values"
+                )
         return self
 
 

@@ -45,8 +45,8 @@ class Annotations:
         return replace(self, obs=obs, var=self.var.iloc[list(columns)])
 
 
-def needed(module: str, what: str) -> Any:
-    """A library that only some files need.
+def needed(module: str, what: str, extra: str = "h5") -> Any:
+    """A library that only some files need, of an extra of this package.
 
     Raises
     ------
@@ -54,16 +54,17 @@ def needed(module: str, what: str) -> Any:
         If it is not installed, saying how to install it.
     """
     try:
-        with _quiet():
+        with quiet():
             return importlib.import_module(module)
     except ImportError:
         raise DataError(
-            f"{what} needs the package {module}; install it with: pip install 'codenoise[h5]'"
+            f"{what} needs the package {module.partition('.')[0]}; install it with: "
+            f"pip install 'codenoise[{extra}]'"
         ) from None
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the libraries' advice to their own developers from the user."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -82,7 +83,7 @@ def hdf5_kind(path: Path) -> str:
 def read_h5ad(path: Path) -> Grid:
     """The values of an AnnData file."""
     anndata = needed("anndata", f"reading {path}")
-    with _quiet(), reading(path):
+    with quiet(), reading(path):
         data = anndata.read_h5ad(path)
     return _grid(data, path)
 
@@ -96,7 +97,7 @@ def read_h5mu(path: Path, modalities: Sequence[str] | None = None) -> dict[str, 
         If a named modality is not there.
     """
     mudata = needed("mudata", f"reading {path}")
-    with _quiet(), reading(path):
+    with quiet(), reading(path):
         data = mudata.read_h5mu(path)
     for name in modalities or ():
         if name not in data.mod:
@@ -108,7 +109,7 @@ def read_h5mu(path: Path, modalities: Sequence[str] | None = None) -> dict[str, 
 def read_h5mu_obs(path: Path) -> pd.DataFrame:
     """The columns that a MuData file keeps of patients, whatever the modality."""
     mudata = needed("mudata", f"reading {path}")
-    with _quiet(), reading(path):
+    with quiet(), reading(path):
         data = mudata.read_h5mu(path)
     own = [name for name in data.obs.columns if ":" not in name]
     return pd.DataFrame(data.obs[own])
@@ -143,7 +144,7 @@ def to_anndata(frame: pd.DataFrame, layout: Layout) -> Any:
         if kept.sparse:
             values = importlib.import_module("scipy.sparse").csr_matrix(values)
     obs, var = obs.set_axis(named.index, axis=0), var.set_axis(named.columns, axis=0)
-    with _quiet():
+    with quiet():
         return anndata.AnnData(values, obs=_as_objects(obs), var=_as_objects(var))
 
 
@@ -177,14 +178,14 @@ def _categories(column: pd.Series) -> pd.Categorical:
 def write_h5ad(frame: pd.DataFrame, layout: Layout, path: Path) -> None:
     """Write a table as AnnData."""
     data = to_anndata(frame, layout)
-    with _quiet():
+    with quiet():
         data.write_h5ad(path)
 
 
 def write_h5mu(tables: Mapping[str, tuple[pd.DataFrame, Layout]], path: Path) -> None:
     """Write tables as the modalities of one MuData file."""
     mudata = needed("mudata", "writing MuData")
-    with _quiet():
+    with quiet():
         parts = {name: to_anndata(frame, layout) for name, (frame, layout) in tables.items()}
         with mudata.set_options(pull_on_update=False):
             data = mudata.MuData(parts)

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from codenoise.core.cohort.features import Merge, check_features, match_features
+from codenoise.core.cohort.features import check_features, match_features
 from codenoise.core.cohort.formats import SEPARATORS, Grid
-from codenoise.core.cohort.identifiers import SampleChoice, counted, resolve_samples
-from codenoise.core.cohort.layout import Layout, Orientation, features_are_rows
+from codenoise.core.cohort.identifiers import counted, resolve_samples
+from codenoise.core.cohort.layout import Layout, features_are_rows
 from codenoise.core.cohort.naming import feature_names
+from codenoise.core.cohort.options import Merge, Orientation, SampleChoice, said_with
 from codenoise.core.cohort.values import exact_text, numbers
 from codenoise.core.errors import DataError, first_few
 
@@ -29,6 +30,43 @@ class Assembled:
     changes: list[str]
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What the labels of a file say of its table, before a cell is looked at.
+
+    Attributes
+    ----------
+    turned
+        Whether rows are features.
+    labels
+        Of the patients' axis, as they stand.
+    patients, rows
+        Each patient, and the position of the label taken for them.
+    names
+        Of the features' axis, one per position.
+    kept, groups
+        Positions of the features that stay, and of those merged into the first of each group.
+    features
+        Names of those that stay, as the space has them.
+    ids
+        Id columns of those that stay.
+    notes, changes
+        What was decided, and what of it drops or changes something.
+    """
+
+    turned: bool
+    labels: list[str]
+    patients: list[str]
+    rows: list[int]
+    names: list[str]
+    kept: list[int]
+    groups: dict[str, list[int]]
+    features: list[str]
+    ids: pd.DataFrame
+    notes: list[str]
+    changes: list[str]
+
+
 def assembled(
     grid: Grid,
     path: Path,
@@ -38,6 +76,26 @@ def assembled(
     merge: Merge,
 ) -> Assembled:
     """The parts of a table from the cells of a file; see `read_table`."""
+    plan = planned(grid, path, features, orientation, samples, merge)
+    cells, rows = grid.cells, plan.rows
+    if rows != list(range(len(plan.labels))):
+        cells = cells.iloc[:, rows] if plan.turned else cells.iloc[rows]
+    frame, text = values_of(plan, grid, cells, range(len(rows)), path, merge)
+    changes = [*plan.changes, *_notes_of_gaps(frame)]
+    if grid.suffix.startswith(tuple(SEPARATORS)) and text is None:
+        text = exact_text(frame)
+    return Assembled(frame, text, _layout(grid, plan), [*plan.notes, *changes], changes)
+
+
+def planned(
+    grid: Grid,
+    path: Path,
+    features: Sequence[str] | None,
+    orientation: Orientation,
+    samples: SampleChoice,
+    merge: Merge,
+) -> Plan:
+    """What the labels of a file say; parameters and errors as in `read_table`."""
     turned, why = features_are_rows(grid, features, orientation, path)
     labels = _labels(grid, turned, path)
     ids = grid.ids if turned else pd.DataFrame({"": grid.columns}, dtype=object)
@@ -49,23 +107,55 @@ def assembled(
         resolution = resolve_samples(labels, str(path), samples=samples)
         patients, rows = resolution.patients, resolution.rows
         changes += resolution.notes
-    values, text = _oriented(grid, labels, names, rows, turned, path)
-    kept, values, text = _merged(values, text, check_features(names, str(path), merge=merge), merge)
-    if len(kept) < len(names):
-        changes.append(f"{counted(len(names) - len(kept), 'column')} merged into others ({merge})")
-    names = [names[place] for place in kept]
+    groups = check_features(names, str(path), merge=merge)
+    gone = {place for places in groups.values() for place in places[1:]}
+    kept = [place for place in range(len(names)) if place not in gone]
+    if gone:
+        changes.append(f"{counted(len(gone), 'column')} merged into others ({merge})")
+    final = [names[place] for place in kept]
     if features is not None:
-        names, match_changes, found, all_there = _matched(names, features, path)
+        final, match_changes, found, all_there = _matched(final, features, path)
         changes += match_changes
         (notes if all_there else changes).append(found)
-    index = pd.Index(patients, name="patient" if turned else grid.ids.columns[0] or None, dtype=str)
-    frame = values.set_axis(index, axis=0).set_axis(pd.Index(names, dtype=str), axis=1)
-    changes += _notes_of_gaps(frame)
-    if grid.suffix.startswith(tuple(SEPARATORS)):
-        text = exact_text(frame) if text is None else text.set_axis(index, axis=0)
-        text = text.set_axis(frame.columns, axis=1)
-    layout = _layout(grid, turned, labels, patients, rows, ids.iloc[kept], names)
-    return Assembled(frame, text, layout, [*notes, *changes], changes)
+    return Plan(
+        turned, labels, patients, rows, names, kept, groups, final, ids.iloc[kept], notes, changes
+    )
+
+
+def values_of(
+    plan: Plan, grid: Grid, cells: pd.DataFrame, places: Sequence[int], path: Path, merge: Merge
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Numbers and, for text, cells as they stand of some patients, patients x features.
+
+    Parameters
+    ----------
+    plan, grid
+        Of the whole file.
+    cells
+        Those of the patients, in the file's orientation.
+    places
+        Which patients, as positions in ``plan.patients``.
+    path, merge
+        As in `read_table`.
+
+    Raises
+    ------
+    DataError
+        If a cell is neither a finite number nor a gap.
+    """
+    chosen = [plan.labels[plan.rows[place]] for place in places]
+    axes = (plan.names, chosen) if plan.turned else (chosen, plan.names)
+    values, text = numbers(cells, *axes, path, turned=plan.turned), cells if grid.text else None
+    if plan.turned:
+        # Through one array: pandas builds a transposed frame of text column by column.
+        values = pd.DataFrame(values.to_numpy().T)
+        text = None if text is None else pd.DataFrame(text.to_numpy(dtype=object).T, dtype=object)
+    values, text = _merged(values, text, plan, merge)
+    header = "patient" if plan.turned else grid.ids.columns[0] or None
+    index = pd.Index([plan.patients[place] for place in places], name=header, dtype=str)
+    columns = pd.Index(plan.features, dtype=str)
+    frame = values.set_axis(index, axis=0).set_axis(columns, axis=1)
+    return frame, None if text is None else text.set_axis(index, axis=0).set_axis(columns, axis=1)
 
 
 def _labels(grid: Grid, turned: bool, path: Path) -> list[str]:
@@ -92,7 +182,7 @@ def _check_axes(
         # The header of the ids is no feature, but one of its name would be taken for it.
         columns = [*dict.fromkeys(grid.ids.columns), *names]
     features = columns if merge == "refuse" else []
-    mend = ", or say merge='mean' or merge='first'"
+    mend = f", or give {said_with('merge', ('mean', 'first'))}"
     for what, axis, or_merge in (("patient", labels, ""), ("feature", features, mend)):
         index = pd.Index(axis, dtype=object)
         twice = index[index.duplicated()].unique()
@@ -103,39 +193,19 @@ def _check_axes(
             )
 
 
-def _oriented(
-    grid: Grid, labels: list[str], names: list[str], rows: list[int], turned: bool, path: Path
-) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """Numbers and, for text, cells of the chosen rows, patients x features, without labels."""
-    cells = grid.cells
-    if len(rows) < len(labels) or rows != list(range(len(rows))):
-        cells = cells.iloc[:, rows] if turned else cells.iloc[rows]
-    chosen = [labels[row] for row in rows]
-    axes = (names, chosen) if turned else (chosen, names)
-    values = numbers(cells, *axes, path, turned=turned)
-    if turned:
-        # Through one array: pandas builds a transposed frame of text column by column.
-        text = pd.DataFrame(cells.to_numpy(dtype=object).T, dtype=object) if grid.text else None
-        return pd.DataFrame(values.to_numpy().T), text
-    plain = range(len(names))
-    return values.set_axis(plain, axis=1), cells.set_axis(plain, axis=1) if grid.text else None
-
-
 def _merged(
-    values: pd.DataFrame, text: pd.DataFrame | None, groups: dict[str, list[int]], merge: Merge
-) -> tuple[list[int], pd.DataFrame, pd.DataFrame | None]:
-    """Positions of the columns that stay, and the tables with those alone."""
-    if not groups:
-        return list(range(values.shape[1])), values, text
-    gone = {place for places in groups.values() for place in places[1:]}
-    kept = [place for place in range(values.shape[1]) if place not in gone]
+    values: pd.DataFrame, text: pd.DataFrame | None, plan: Plan, merge: Merge
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """The features that stay, with what the merged ones come to."""
+    if not plan.groups:
+        return values, text
     if merge == "mean":
         values, text = values.copy(), None if text is None else text.copy()
-        for places in groups.values():
+        for places in plan.groups.values():
             values[places[0]] = values[places].mean(axis=1)
             if text is not None:
                 text[places[0]] = exact_text(values[[places[0]]])[places[0]]
-    return kept, values[kept], None if text is None else text[kept]
+    return values[plan.kept], None if text is None else text[plan.kept]
 
 
 def _matched(
@@ -160,26 +230,18 @@ def _notes_of_gaps(frame: pd.DataFrame) -> list[str]:
     return ["no value in the table; the modality counts as missing"]
 
 
-def _layout(
-    grid: Grid,
-    turned: bool,
-    labels: list[str],
-    patients: list[str],
-    rows: list[int],
-    ids: pd.DataFrame,
-    names: list[str],
-) -> Layout:
-    given = {p: labels[row] for p, row in zip(patients, rows, strict=True) if labels[row] != p}
-    renamed = turned or ids.iloc[:, 0].tolist() != names
+def _layout(grid: Grid, plan: Plan) -> Layout:
+    labels = {p: plan.labels[row] for p, row in zip(plan.patients, plan.rows, strict=True)}
+    renamed = plan.turned or plan.ids.iloc[:, 0].tolist() != plan.features
     annotations = grid.annotations
     if annotations is not None:
-        annotations = annotations.chosen(rows, patients, list(ids.index))
+        annotations = annotations.chosen(plan.rows, plan.patients, list(plan.ids.index))
     return Layout(
-        features_as_rows=turned,
+        features_as_rows=plan.turned,
         separator=grid.separator if grid.text else None,
-        labels=given,
-        features=ids.reset_index(drop=True) if renamed else None,
-        feature_header=str(grid.ids.columns[0]) if turned else "feature",
+        labels={patient: label for patient, label in labels.items() if label != patient},
+        features=plan.ids.reset_index(drop=True) if renamed else None,
+        feature_header=str(grid.ids.columns[0]) if plan.turned else "feature",
         ids_are_column=grid.ids_are_column,
         annotations=annotations,
     )

@@ -6,14 +6,16 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Unpack
 
 import pandas as pd
 
 from codenoise.core.cohort.annotated import hdf5_kind, read_h5mu, read_h5mu_obs, write_h5mu
 from codenoise.core.cohort.clinical import read_clinical_file, tidy_clinical
-from codenoise.core.cohort.features import Merge
+from codenoise.core.cohort.embeddings import slide_files
 from codenoise.core.cohort.formats import container_of, reading
-from codenoise.core.cohort.identifiers import SampleChoice, unmangle
+from codenoise.core.cohort.identifiers import unmangle
+from codenoise.core.cohort.options import ReadOptions
 from codenoise.core.cohort.sources import CLINICAL, Source, folder_sources, toml_sources
 from codenoise.core.cohort.tables import Table, read_table, table_of, union_order, write_table
 from codenoise.core.errors import DataError, first_few
@@ -84,8 +86,7 @@ def read_cohort(
     modalities: Sequence[str] | None = None,
     *,
     features: Mapping[str, Sequence[str]] | None = None,
-    samples: SampleChoice = "tumour",
-    merge: Merge = "refuse",
+    **options: Unpack[ReadOptions],
 ) -> Cohort:
     """Read a cohort: one table per modality.
 
@@ -99,8 +100,9 @@ def read_cohort(
         Read these and ignore every other table; by default every table is read.
     features
         Features of the spaces by modality, see `read_table`.
-    samples, merge
-        For every table that a TOML says nothing else of, see `read_table`.
+    options
+        ``orientation``, ``samples`` and ``merge`` as in `read_table`, for every table that a TOML
+        says nothing else of.
 
     Raises
     ------
@@ -112,7 +114,7 @@ def read_cohort(
     if _is_mudata(path):
         grids = read_h5mu(path, modalities)
         tables = {
-            name: table_of(grid, path, features=features.get(name), samples=samples, merge=merge)
+            name: table_of(grid, path, features=features.get(name), **options)
             for name, grid in grids.items()
         }
         return Cohort(_alike(tables))
@@ -129,11 +131,26 @@ def read_cohort(
     for name, source in sources.items():
         if modalities is None or name in modalities:
             _refuse_problem(source)
-            options = {"samples": samples, "merge": merge, **source.options}
-            table = read_table(source.path, features=features.get(name), modality=name, **options)
-            notes = (source.note, *table.notes) if source.note else table.notes
-            tables[name] = replace(table, notes=notes)
+            tables[name] = _read(source, name, features.get(name), options)
     return Cohort(_alike(tables))
+
+
+def find_table(path: Path, modality: str) -> tuple[Path, ReadOptions]:
+    """The file of a modality in a cohort, and what its TOML says of it; or the path, if a table.
+
+    Raises
+    ------
+    DataError
+        If it is a cohort without a table of the modality.
+    """
+    if path.is_dir() or path.suffix.lower() == ".toml":
+        sources = _sources(path, {modality})
+        if modality in sources:
+            _refuse_problem(sources[modality])
+            return sources[modality].path, sources[modality].options
+        if not (path.is_dir() and slide_files(path)):
+            raise DataError(f"{path} has no table for {modality!r}; expected e.g. {modality}.csv")
+    return path, {}
 
 
 def _sources(path: Path, known: Collection[str] = ()) -> dict[str, Source]:
@@ -145,6 +162,14 @@ def _sources(path: Path, known: Collection[str] = ()) -> dict[str, Source]:
             f"names the tables, or a MuData file"
         )
     return folder_sources(path, known)
+
+
+def _read(
+    source: Source, modality: str, features: Sequence[str] | None, options: ReadOptions
+) -> Table:
+    chosen: ReadOptions = {**options, **source.options}
+    table = read_table(source.path, features=features, modality=modality, **chosen)
+    return replace(table, notes=(source.note, *table.notes)) if source.note else table
 
 
 def _refuse_problem(source: Source) -> None:

@@ -71,18 +71,23 @@ def averaged_text(grid: Grid, modality: str | None, path: Path) -> Grid:
     A table is one of embeddings when its modality is in `SLIDE_MODALITIES` and its columns are
     numbered, ``0``, ``1``, ... or ``titan_0``, ``titan_1``, ...
     """
-    if modality not in SLIDE_MODALITIES or not _numbered(grid.columns):
+    if not several_slides(grid, modality):
         return grid
-    ids = grid.ids.iloc[:, 0]
-    if ids.isna().any() or len({_sample(label) for label in ids}) == len(ids):
-        return grid
-    labels = ids.astype(str).tolist()
+    labels = grid.ids.iloc[:, 0].astype(str).tolist()
     values = numbers(grid.cells, labels, grid.columns, path, turned=False)
     averaged = _grid(labels, values.to_numpy(), grid.columns, path)
     averaged.ids.columns = pd.Index([grid.ids.columns[0]])
     averaged.suffix, averaged.separator = grid.suffix, grid.separator
     averaged.notes = [*grid.notes, *averaged.notes]
     return averaged
+
+
+def several_slides(grid: Grid, modality: str | None) -> bool:
+    """Whether a grid is a table of embeddings with several rows for a sample."""
+    if modality not in SLIDE_MODALITIES or not _numbered(grid.columns):
+        return False
+    ids = grid.ids.iloc[:, 0]
+    return not ids.isna().any() and len({_sample(label) for label in ids}) < len(ids)
 
 
 def _numbered(columns: Sequence[str]) -> bool:

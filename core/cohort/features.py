@@ -6,12 +6,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from codenoise.core.cohort.identifiers import counted, r_name
+from codenoise.core.cohort.options import Merge, said_with
 from codenoise.core.errors import DataError, first_few
-
-Merge = Literal["refuse", "mean", "first"]
 
 # Ten digits follow in ENSGR..., as GENCODE once named genes of the pseudoautosomal region of Y.
 _ENSEMBL = re.compile(r"(ENS[A-Z]+[0-9]{10,11})\.[0-9]+((?:_PAR_Y)?)", re.ASCII)
@@ -185,7 +183,7 @@ def check_features(
         raise DataError(
             f"{source}: {len(twice)} feature(s) stand more than once, Ensembl versions "
             f"aside: {first_few(twice)} (columns {first_few(labels[p] for p in first)}); keep one "
-            f"of each, or say merge='mean' or merge='first'"
+            f"of each, or give {said_with('merge', ('mean', 'first'))}"
         )
     return twice
 

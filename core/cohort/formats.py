@@ -6,9 +6,9 @@ import csv
 import io
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,6 +32,8 @@ SUFFIXES = (
     *(f"{suffix}{ending}" for suffix in SEPARATORS for ending in ENDINGS),
 )
 READ_ONLY = (".seg", *(f".seg{ending}" for ending in ENDINGS), ".h5", ".hdf5", ".npz")
+# Readers of further formats by ending, from a path to numbers; code plugins put theirs in.
+READERS: dict[str, Callable[[Path], pd.DataFrame]] = {}
 # What the libraries behind a reader raise for a file that is damaged or something else.
 READ_ERRORS = (
     *COMPRESSION_ERRORS,
@@ -41,6 +43,9 @@ READ_ERRORS = (
     csv.Error,
     zipfile.BadZipFile,
 )
+# Patients of a row group of parquet: who reads chunks holds one of these, and of a wide file a
+# megabyte for every one there is.
+ROW_GROUP = 8_000
 # Columns that stand beside the feature's name in tables of cBioPortal.
 FEATURE_HEADERS = ("hugo_symbol", "entrez_gene_id", "cytoband", "composite.element.ref")
 _SEPARATOR_WORDS = {",": "commas", "\t": "tabs", ";": "semicolons"}
@@ -89,7 +94,8 @@ class Grid:
 def table_suffix(path: Path) -> str | None:
     """The format of a file by its name, or ``None`` if the name is that of no table."""
     name = path.name.lower()
-    return next((suffix for suffix in (*SUFFIXES, *READ_ONLY) if name.endswith(suffix)), None)
+    known = (*SUFFIXES, *READ_ONLY, *READERS)
+    return next((suffix for suffix in known if name.endswith(suffix)), None)
 
 
 def text_suffix(path: Path, separator: str, compression: str) -> str:
@@ -152,7 +158,17 @@ def whole(path: Path) -> BinaryIO:
 
 def read_parquet(path: Path, compression: str) -> Grid:
     """The cells of a parquet file; ids from its index, or its first column where it has none."""
-    frame = pd.read_parquet(whole(path) if compression else path)
+    return parquet_grid(pd.read_parquet(whole(path) if compression else path), path)
+
+
+def parquet_grid(frame: pd.DataFrame, path: Path) -> Grid:
+    """The cells of a frame as pandas reads it from parquet.
+
+    Raises
+    ------
+    DataError
+        If its index has several levels.
+    """
     if frame.index.nlevels > 1:
         raise DataError(f"{path} has {frame.index.nlevels} index levels; expected one, patient ids")
     plain = isinstance(frame.index, pd.RangeIndex) and bool(len(frame.columns))
@@ -167,6 +183,14 @@ def read_parquet(path: Path, compression: str) -> Grid:
 
 def read_text(path: Path, compression: str) -> Grid:
     """The cells of a text file as they stand, and the ids before them."""
+    head = text_head(path, compression)
+    with strict(), opened(path) as stream:
+        frame = pd.read_csv(stream, **text_options(head))
+    return text_grid(head, frame)
+
+
+def text_head(path: Path, compression: str) -> Grid:
+    """What the header of a text file says, with no row."""
     separator = _separator(path)
     # The header is read apart because pandas renames duplicate columns without a word.
     with opened(path) as stream:
@@ -174,28 +198,44 @@ def read_text(path: Path, compression: str) -> Grid:
             stream, sep=separator, header=None, nrows=1, dtype=str, keep_default_na=False
         )
     header = [str(cell) for cell in lines.iloc[0]]
-    with warnings.catch_warnings(), opened(path) as stream:
-        # A first row longer than the header would lose its last cells with a mere warning.
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        frame = pd.read_csv(
-            stream,
-            sep=separator,
-            header=None,
-            skiprows=1,
-            names=range(len(header)),
-            dtype=str,
-            index_col=False,
-        )
     before = 1
     while before < len(header) and header[before].lower() in FEATURE_HEADERS:
         before += 1
-    ids = frame.iloc[:, :before].set_axis(header[:before], axis=1)
-    cells = frame.iloc[:, before:].set_axis(range(len(header) - before), axis=1)
     suffix = text_suffix(path, separator, compression)
     notes = [f"{WORDS[compression]} text, cells parted by {_SEPARATOR_WORDS[separator]}"]
     if (named := table_suffix(path)) in SUFFIXES and named != suffix:
         notes.append(f"the name ends in {named}, the content is that of {suffix}")
-    return Grid(cells, ids, header[before:], suffix, separator, text=True, notes=notes)
+    ids = pd.DataFrame(columns=header[:before], dtype=str)
+    nothing = pd.DataFrame(columns=range(len(header) - before), dtype=str)
+    return Grid(nothing, ids, header[before:], suffix, separator, text=True, notes=notes)
+
+
+def text_grid(head: Grid, frame: pd.DataFrame) -> Grid:
+    """A grid of the head and some rows below it, ids and cells still together."""
+    before = head.ids.shape[1]
+    ids = frame.iloc[:, :before].set_axis(head.ids.columns, axis=1)
+    cells = frame.iloc[:, before:].set_axis(range(len(head.columns)), axis=1)
+    return replace(head, ids=ids, cells=cells)
+
+
+def text_options(head: Grid) -> dict[str, Any]:
+    """How pandas reads the rows below a head."""
+    return {
+        "sep": head.separator,
+        "header": None,
+        "skiprows": 1,
+        "names": range(head.ids.shape[1] + len(head.columns)),
+        "dtype": str,
+        "index_col": False,
+    }
+
+
+@contextmanager
+def strict() -> Iterator[None]:
+    """A first row longer than the header would lose its last cells with a mere warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        yield
 
 
 def _separator(path: Path) -> str:

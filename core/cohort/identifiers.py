@@ -6,11 +6,10 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
+from codenoise.core.cohort.options import SampleChoice, said_with
 from codenoise.core.errors import DataError, first_few
-
-SampleChoice = Literal["tumour", "primary", "metastatic", "normal"]
 
 # Which samples come first: by kind in this order, within a kind by code in this order.
 TUMOUR_CODES = {
@@ -208,6 +207,10 @@ def resolve_samples(
     DataError
         If the row to take stands more than once, or no row is left.
     """
+    foreign = samples == "tumour" and not any(map(parse_barcode, labels))
+    if labels and foreign and len({*labels}) == len(labels):
+        # Nothing to choose: a million ids need no rows of half a kilobyte each.
+        return Resolution([*labels], [*range(len(labels))], [], [*_note_of_broken(labels)])
     rows = [_row(position, label) for position, label in enumerate(labels)]
     wanted = (*TAKEN[samples], UNTYPED)
     groups: dict[str, list[_Row]] = {row.patient: [] for row in rows}
@@ -263,10 +266,11 @@ def _nothing_left(rows: Sequence[_Row], source: str, samples: SampleChoice) -> s
     found = Counter(row.kind for row in rows)
     counts = ", ".join(f"{number} {kind}" for kind, number in found.items())
     choices = [c for c in get_args(SampleChoice) if any(kind in TAKEN[c] for kind in found)]
-    remedy = " or ".join(f"samples={choice!r}" for choice in choices)
-    remedy = f"take them with {remedy}" if remedy else "no choice takes these, give other samples"
+    remedy = "no choice takes these, give other samples"
+    if choices:
+        remedy = f"take them with {said_with('samples', choices)}"
     return (
-        f"{source}: samples={samples!r} takes none of its {counted(len(rows), 'sample')} "
+        f"{source}: --samples {samples} takes none of its {counted(len(rows), 'sample')} "
         f"({first_few(row.label for row in rows)}); found {counts}; {remedy}"
     )
 
@@ -294,8 +298,12 @@ def _notes_of_kept(kept: Sequence[_Row], samples: SampleChoice) -> Iterable[str]
     untyped = [row.label for row in kept if row.kind == UNTYPED]
     if untyped and samples != "tumour":
         what = counted(len(untyped), "id")
-        yield f"kept {what} without a sample type, whatever samples= says ({first_few(untyped)})"
-    broken = [i for i in untyped if i.strip().upper().startswith("TCGA") and not parse_barcode(i)]
+        yield f"kept {what} without a sample type, whatever --samples says ({first_few(untyped)})"
+    yield from _note_of_broken(untyped)
+
+
+def _note_of_broken(labels: Sequence[str]) -> Iterable[str]:
+    broken = [i for i in labels if i.strip().upper().startswith("TCGA") and not parse_barcode(i)]
     if broken:
         what = counted(len(broken), "id")
         yield f"kept {what} like a TCGA barcode that cannot be read as one ({first_few(broken)})"

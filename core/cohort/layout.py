@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from codenoise.core.cohort.features import canonical
 from codenoise.core.cohort.formats import FEATURE_HEADERS, Grid
 from codenoise.core.cohort.identifiers import parse_barcode, r_name
+from codenoise.core.cohort.options import Orientation, said_with
 from codenoise.core.errors import DataError
 
-Orientation = Literal["auto", "patients-as-rows", "features-as-rows"]
 # Share of the shorter of axis and space that must be known features before an axis is theirs: a
 # table of all genes holds few of a small space's, and the other way round.
 ENOUGH = 0.1
@@ -110,7 +110,10 @@ def features_are_rows(
     """
     if grid.by_rows:
         if orientation == "features-as-rows":
-            raise DataError(f"{path}: this format has patients as rows; leave the orientation out")
+            raise DataError(
+                f"{path}: this format has patients as rows; leave --orientation out, or say it in "
+                f"a cohort's TOML of the tables that have features as rows"
+            )
         return False, "patients as rows, as the format has them"
     if orientation != "auto":
         return orientation == "features-as-rows", f"{orientation.replace('-', ' ')}, as told"
@@ -138,7 +141,7 @@ def features_are_rows(
         return False, "patients as rows, for nothing says otherwise"
     raise DataError(
         f"{path}: cannot tell patients from features: {counts}, and the ids do not tell either; "
-        f"give the orientation, patients-as-rows or features-as-rows"
+        f"give {said_with('orientation', ('patients-as-rows', 'features-as-rows'))}"
     )
 
 

@@ -8,13 +8,11 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import cast, get_args
 
 from codenoise.core.cohort.embeddings import slide_files
-from codenoise.core.cohort.features import Merge
 from codenoise.core.cohort.formats import table_suffix
-from codenoise.core.cohort.identifiers import SampleChoice
-from codenoise.core.cohort.layout import Orientation
+from codenoise.core.cohort.options import Merge, Orientation, ReadOptions, SampleChoice
 from codenoise.core.errors import DataError, first_few, one_line
 
 CLINICAL = "clinical"
@@ -52,7 +50,7 @@ class Source:
     """
 
     path: Path
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: ReadOptions = field(default_factory=ReadOptions)
     note: str = ""
     problem: str = ""
 
@@ -175,4 +173,4 @@ def _source(name: str, entry: object, toml: Path) -> Source:
             raise DataError(
                 f"{toml}, {name}: {key} = {value!r}; expected one of {', '.join(_KEYS[key])}"
             )
-    return Source(toml.parent / table["path"], options)
+    return Source(toml.parent / table["path"], cast(ReadOptions, options))

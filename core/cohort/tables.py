@@ -13,9 +13,10 @@ from codenoise.core.cohort.annotated import hdf5_kind, read_h5ad, read_h5mu, wri
 from codenoise.core.cohort.assembly import assembled
 from codenoise.core.cohort.compression import ENDINGS, compressed
 from codenoise.core.cohort.embeddings import averaged_text, read_slide_folder, read_slides
-from codenoise.core.cohort.features import Merge
+from codenoise.core.cohort.foreign import is_foreign, read_foreign
 from codenoise.core.cohort.formats import (
     READ_ERRORS,
+    ROW_GROUP,
     SEPARATORS,
     SUFFIXES,
     Grid,
@@ -26,8 +27,8 @@ from codenoise.core.cohort.formats import (
     reading,
     table_suffix,
 )
-from codenoise.core.cohort.identifiers import SampleChoice
-from codenoise.core.cohort.layout import Layout, Orientation
+from codenoise.core.cohort.layout import Layout
+from codenoise.core.cohort.options import Merge, Orientation, SampleChoice
 from codenoise.core.cohort.segments import binned, segment_columns
 from codenoise.core.cohort.values import as_text
 from codenoise.core.errors import DataError
@@ -149,6 +150,8 @@ def read_table(
 def _grid_of(path: Path, features: Sequence[str] | None, modality: str | None) -> Grid:
     if path.is_dir() and not table_suffix(path):
         return read_slide_folder(path, features)
+    if is_foreign(path):
+        return read_foreign(path)
     with reading(path):
         container, compression = container_of(path)
         if container == "parquet":
@@ -204,7 +207,10 @@ def write_table(table: Table, folder: Path, stem: str) -> Path:
             if layout.ids_are_column:
                 values = values.reset_index()
             values.to_parquet(
-                temporary, compression="zstd", index=False if layout.ids_are_column else None
+                temporary,
+                compression="zstd",
+                index=False if layout.ids_are_column else None,
+                row_group_size=ROW_GROUP,
             )
         else:
             cells = layout.laid_out(table.text if table.text is not None else as_text(table.frame))

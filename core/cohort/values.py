@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from codenoise.core.errors import DataError
+
+# Rows that are looked through at a time.
+ROWS = 4096
 
 
 def numbers(
@@ -44,16 +46,24 @@ def numbers(
         values = cells
     else:
         values = cells.apply(pd.to_numeric, errors="coerce").astype(np.float64)
-    # By column, for the mask of a large table is large.
-    if any(_is_bad(values[place].to_numpy(), cells[place]) for place in cells.columns):
+    if _any_bad(values, cells):
         raise DataError(f"{path}, {_first_bad(values, cells, rows, columns, turned)}")
     return values
 
 
-def _is_bad(values: NDArray[np.floating[Any]], cells: pd.Series[Any]) -> bool:
-    if np.isinf(values).any():
-        return True
-    return bool((np.isnan(values) & cells.notna().to_numpy()).any())
+def _any_bad(values: pd.DataFrame, cells: pd.DataFrame) -> bool:
+    array = values.to_numpy()
+    # Some rows at a time, for the mask of a large table is large.
+    for start in range(0, len(array), ROWS):
+        part = array[start : start + ROWS]
+        if np.isinf(part).any():
+            return True
+        # Cells that were numbers already are gaps where they are NaN; of text it may be a word.
+        if values is not cells:
+            given = cells.iloc[start : start + ROWS].notna().to_numpy()
+            if (np.isnan(part) & given).any():
+                return True
+    return False
 
 
 def _first_bad(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-
-from codenoise.core.errors import CodenoiseError
 
 
 def time_embedding(time: Tensor, width: int) -> Tensor:
@@ -39,7 +37,82 @@ class Denoiser(Protocol):
     def __call__(self, x: Tensor, time: Tensor, condition: Tensor, /) -> Tensor: ...  # noqa: D102
 
 
-class MLPDenoiser(nn.Module):
+class MaskedProjections(nn.Module):
+    """One linear projection per condition, zeroed where the condition is absent (the paper's S1).
+
+    Parameters
+    ----------
+    dims
+        Latent dimensions of each condition.
+    width
+        Dimensions of each projection.
+    """
+
+    def __init__(self, dims: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.dims = tuple(dims)
+        self.out_features = width * len(self.dims)
+        self.projections = nn.ModuleList(nn.Linear(dim, width) for dim in self.dims)
+
+    def forward(self, condition: Tensor) -> Tensor:
+        """Project what `masked_condition` made, shape ``(rows, sum of dims + conditions)``."""
+        *parts, present = torch.split(condition, [*self.dims, len(self.dims)], dim=1)
+        projected = [
+            layer(part) * present[:, i : i + 1]
+            for i, (layer, part) in enumerate(zip(self.projections, parts, strict=True))
+        ]
+        return torch.cat(projected, dim=1)
+
+
+def masked_condition(values: Tensor, present: Tensor, dims: Sequence[int]) -> Tensor:
+    """Build the input of a multi-condition denoiser: latents, zero where absent, then the mask.
+
+    Parameters
+    ----------
+    values
+        Latents of all conditions side by side, shape ``(rows, sum of dims)``; finite everywhere.
+    present
+        1 where a condition is used and 0 where not, shape ``(rows, conditions)``.
+    dims
+        Latent dimensions of each condition.
+    """
+    wide = present.repeat_interleave(torch.tensor(dims, device=present.device), dim=1)
+    return torch.cat([values * wide, present], dim=1)
+
+
+class LatentDenoiser(nn.Module):
+    """What all networks share: a condition embedded by one layer, and a time embedding.
+
+    Parameters
+    ----------
+    condition_dims
+        Latent dimensions of each condition space.
+    masked
+        Whether conditions can be absent: the multi-condition form, whose condition input is
+        `masked_condition`'s; else there is one condition and its latents are the input.
+    time_dim, condition_width
+        Dimensions of the time embedding (even) and of each condition's embedding.
+    """
+
+    def __init__(
+        self, condition_dims: Sequence[int], masked: bool, time_dim: int, condition_width: int
+    ) -> None:
+        super().__init__()
+        if not masked and len(condition_dims) != 1:
+            raise ValueError(f"a pair expert has one condition, not {len(condition_dims)}")
+        self.time_dim = time_dim
+        self.condition = (
+            MaskedProjections(condition_dims, condition_width)
+            if masked
+            else nn.Linear(condition_dims[0], condition_width)
+        )
+
+    def start(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Noisy latents beside the embedded condition, ``(rows, dim + embedding)``."""
+        return torch.cat([x, torch.relu(self.condition(condition))], dim=1)
+
+
+class MLPDenoiser(LatentDenoiser):
     """The paper's network: Linear-BatchNorm-ReLU layers, time re-injected at each of them.
 
     The condition passes through one linear layer and a ReLU and joins at the input; the time
@@ -49,29 +122,25 @@ class MLPDenoiser(nn.Module):
     ----------
     dim
         Latent dimensions of the target space.
-    condition_dim
-        Latent dimensions of the condition space.
     width, layers
         Units of a hidden layer and number of hidden layers.
-    time_dim
-        Dimensions of the time embedding (even).
-    condition_width
-        Dimensions of the condition embedding.
+    condition_dims, masked, time_dim, condition_width
+        See `LatentDenoiser`.
     """
 
     def __init__(
         self,
         dim: int,
-        condition_dim: int,
+        condition_dims: Sequence[int],
+        *,
+        masked: bool = False,
         width: int = 256,
         layers: int = 4,
         time_dim: int = 64,
         condition_width: int = 32,
     ) -> None:
-        super().__init__()
-        self.time_dim = time_dim
-        self.condition = nn.Linear(condition_dim, condition_width)
-        inputs = [dim + condition_width] + [width] * layers
+        super().__init__(condition_dims, masked, time_dim, condition_width)
+        inputs = [dim + self.condition.out_features] + [width] * layers
         self.hidden = nn.ModuleList(nn.Linear(size + time_dim, width) for size in inputs[:-1])
         self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(layers))
         self.output = nn.Linear(width + time_dim, dim)
@@ -86,7 +155,7 @@ class MLPDenoiser(nn.Module):
         time
             Diffusion steps, shape ``(rows,)``.
         condition
-            Condition latents, shape ``(rows, condition_dim)``.
+            Condition latents, shape ``(rows, condition_dim)``; see `masked_condition`.
 
         Returns
         -------
@@ -94,32 +163,8 @@ class MLPDenoiser(nn.Module):
             The prediction (noise, v or x0 as trained), shape ``(rows, dim)``.
         """
         embedded = time_embedding(time, self.time_dim)
-        hidden = torch.cat([x, torch.relu(self.condition(condition))], dim=1)
+        hidden = self.start(x, condition)
         for linear, norm in zip(self.hidden, self.norms, strict=True):
             hidden = torch.relu(norm(linear(torch.cat([hidden, embedded], dim=1))))
         output: Tensor = self.output(torch.cat([hidden, embedded], dim=1))
         return output
-
-
-ARCHITECTURES: Mapping[str, Callable[..., MLPDenoiser]] = {"mlp": MLPDenoiser}
-
-
-def build_denoiser(
-    architecture: str, dim: int, condition_dim: int, parameters: Mapping[str, Any]
-) -> MLPDenoiser:
-    """Build an untrained denoiser from a manifest's architecture entry.
-
-    Raises
-    ------
-    CodenoiseError
-        If the architecture is unknown or does not take these parameters.
-    """
-    if architecture not in ARCHITECTURES:
-        known = ", ".join(sorted(ARCHITECTURES))
-        raise CodenoiseError(f"architecture {architecture!r} is unknown; known: {known}")
-    try:
-        return ARCHITECTURES[architecture](dim=dim, condition_dim=condition_dim, **parameters)
-    except (TypeError, ValueError, RuntimeError) as problem:
-        raise CodenoiseError(
-            f"architecture {architecture!r} does not take {dict(parameters)}: {problem}"
-        ) from None

@@ -31,7 +31,7 @@ class FoldedStack:
     first: Tensor
     inner: tuple[Tensor, ...]
     time_terms: tuple[Tensor, ...]
-    condition_layers: tuple[nn.Linear, ...]
+    condition_layers: tuple[nn.Module, ...]
     condition_projections: Tensor
 
     def condition_terms(self, conditions: Sequence[Tensor]) -> Tensor:
@@ -97,8 +97,8 @@ def fold(denoisers: Sequence[MLPDenoiser], times: Sequence[Tensor]) -> FoldedSta
     terms = [torch.stack(layer) for layer in zip(*(part[1] for part in folded), strict=True)]
     dim = denoisers[0].output.out_features
     return FoldedStack(
-        first=weights[0][:, :dim].contiguous(),
-        inner=tuple(weights[1:]),
+        first=_spaced(weights[0][:, :dim]),
+        inner=tuple(_spaced(weight) for weight in weights[1:]),
         time_terms=tuple(terms),
         condition_layers=tuple(denoiser.condition for denoiser in denoisers),
         condition_projections=weights[0][:, dim:].contiguous(),
@@ -123,6 +123,18 @@ def _fold_one(denoiser: MLPDenoiser, times: Tensor) -> tuple[list[Tensor], list[
         weights.append(weight[:, : -denoiser.time_dim].T.contiguous())
         terms.append(embedded @ time_part.T + bias)
     return weights, terms
+
+
+def _spaced(weight: Tensor) -> Tensor:
+    """The same values, with a gap after rows that are a multiple of 4 KiB long.
+
+    Without it the rows of such a matrix compete for the same few cache lines, and a product of 64
+    rows with a layer of 1,024 units takes half as long again.
+    """
+    columns = weight.shape[-1]
+    if columns % 1024:
+        return weight.contiguous()
+    return nn.functional.pad(weight, (0, 16))[..., :columns]
 
 
 @dataclass(frozen=True)

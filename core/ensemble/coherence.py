@@ -16,7 +16,7 @@ def incoherence(epsilons: Tensor, weights: Tensor) -> Tensor:
     epsilons
         Predicted noise, shape ``(experts, rows, dim)``, at least two experts.
     weights
-        Reliability weights, shape ``(experts,)``.
+        Reliability weights, shape ``(experts,)``, or ``(rows, experts)`` where they differ.
 
     Returns
     -------
@@ -24,7 +24,11 @@ def incoherence(epsilons: Tensor, weights: Tensor) -> Tensor:
         Distance in [0, 2], shape ``(rows,)``.
     """
     units = torch.nn.functional.normalize(epsilons, dim=2)
-    first, second = torch.triu_indices(len(weights), len(weights), offset=1)
+    count = weights.shape[-1]
+    first, second = torch.triu_indices(count, count, offset=1)
     distance = 1 - (units[first] * units[second]).sum(dim=2)
-    pair_weights = (weights[first] + weights[second]) / 2
-    return (pair_weights / pair_weights.sum()) @ distance
+    pair_weights = (weights[..., first] + weights[..., second]) / 2
+    pair_weights = pair_weights / pair_weights.sum(dim=-1, keepdim=True)
+    if weights.ndim == 1:
+        return pair_weights @ distance
+    return torch.einsum("np,pn->n", pair_weights, distance)

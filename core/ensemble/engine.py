@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -12,21 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codenoise.core.diffusion.folded import stacks
-from codenoise.core.diffusion.prediction import to_epsilon
 from codenoise.core.diffusion.schedule import linear_schedule
-from codenoise.core.ensemble.coherence import incoherence
-from codenoise.core.ensemble.expert import Expert
+from codenoise.core.ensemble.calibration import Calibration, widened
+from codenoise.core.ensemble.consensus import BLOCK, Consensus
+from codenoise.core.ensemble.expert import Expert, conditions_of
 from codenoise.core.ensemble.noise import Trajectory, trajectory_noise
-from codenoise.core.ensemble.samplers import sample, step_grid
-from codenoise.core.ensemble.settings import EngineSettings, SamplerName
-from codenoise.core.ensemble.weights import reliability_weights
+from codenoise.core.ensemble.samplers import STEPS, sample, step_grid
+from codenoise.core.ensemble.settings import BUILT_IN_SAMPLERS, EngineSettings
+from codenoise.core.ensemble.weights import ADAPTIVE, coefficients
 from codenoise.core.errors import EnsembleError
 from codenoise.core.threads import one_torch_thread
-
-# Trajectories are always computed in blocks of this many rows, padded when fewer: matrix kernels
-# round differently for different shapes, and results must not depend on the number of patients.
-BLOCK = 64
 
 Progress = Callable[[int, int], None]
 
@@ -51,9 +45,14 @@ class Generation:
     flagged
         Whether the kept trajectory is still incoherent, same shape.
     weights
-        Reliability weight of each expert for each patient, shape ``(patients, experts)``.
+        Reliability weight of each expert for each patient, averaged over steps where it was
+        learned, shape ``(patients, experts)``. Where weights are adaptive, before adaptation.
+    learned
+        Whether a patient's weights were learned by calibration, shape ``(patients,)``.
     experts
         Names, in the order of the columns of ``weights``.
+    mirrored
+        Whether draws come in pairs from opposite noise.
     trace
         Distance at each step, shape ``(patients, draws, steps)``, if it was asked for.
     """
@@ -65,7 +64,9 @@ class Generation:
     attempts: NDArray[np.int64]
     flagged: NDArray[np.bool_]
     weights: NDArray[np.float64]
+    learned: NDArray[np.bool_]
     experts: tuple[str, ...]
+    mirrored: bool = False
     trace: NDArray[np.float32] | None = None
 
 
@@ -77,6 +78,7 @@ def generate(
     draws: int = 10,
     seed: int = 0,
     settings: EngineSettings | None = None,
+    calibration: Calibration | None = None,
     keep_trace: bool = False,
     progress: Progress | None = None,
 ) -> Generation:
@@ -96,7 +98,9 @@ def generate(
     seed
         With the patient's id, the target and the number of the draw it determines the noise.
     settings
-        Weighting, rejection and sampler.
+        Weighting, composition, rejection and sampler.
+    calibration
+        Learned coefficients, used by the weighting ``"stacked"``, and spread of draws.
     keep_trace
         Whether to return the distance at every step.
     progress
@@ -109,17 +113,22 @@ def generate(
     """
     settings = settings or EngineSettings()
     _check(experts, patients, settings)
-    result = _empty(experts, patients, draws, settings.steps if keep_trace else None)
+    result = _empty(experts, patients, draws, settings, keep_trace)
     done = 0
-    for rows, subset in _groups(experts, conditions, patients):
+    levels = step_grid(linear_schedule().alpha_bar, settings.steps, settings.sampler)
+    for rows, available in _groups(experts, conditions, patients):
+        subset = [i for i, expert in enumerate(experts) if available & set(expert.conditions)]
         if subset:
             playing = [experts[i] for i in subset]
-            weights = reliability_weights(
-                settings.weighting, [expert.validation_mse for expert in playing]
+            shares, learned = coefficients(
+                settings, playing, sorted(available), calibration, levels
             )
-            result.weights[rows[:, None], np.array(subset)] = weights
             ids = [patients[row] for row in rows]
-            consensus = _Consensus(playing, weights, conditions, ids, settings)
+            seen = {name: conditions[name] for name in available}
+            adaptive = settings.weighting == ADAPTIVE
+            consensus = Consensus(playing, seen, ids, levels, shares, adaptive=adaptive)
+            result.weights[rows[:, None], np.array(subset)] = consensus.weights.mean(dim=0)
+            result.learned[rows] = learned
             with one_torch_thread():
                 for finished in _complete(consensus, rows, draws, seed, settings, result):
                     if progress is not None:
@@ -127,6 +136,8 @@ def generate(
         done += len(rows) * draws
     if progress is not None:
         progress(done, len(patients) * draws)
+    if calibration is not None and experts[0].target in calibration.spread:
+        result.draws[:] = widened(result.draws, calibration.spread[experts[0].target])
     return result
 
 
@@ -143,15 +154,19 @@ def _check(experts: Sequence[Expert], patients: Sequence[str], settings: EngineS
             )
     if len(set(patients)) != len(patients):
         raise EnsembleError("a patient is asked for twice; give each id once")
-    if settings.sampler not in get_args(SamplerName):
-        known = ", ".join(get_args(SamplerName))
+    if settings.sampler not in (*BUILT_IN_SAMPLERS, *STEPS):
+        known = ", ".join([*BUILT_IN_SAMPLERS, *STEPS])
         raise EnsembleError(f"sampler {settings.sampler!r} is unknown; choose one of: {known}")
     if not 1 <= settings.steps <= linear_schedule().steps:
         raise EnsembleError(f"steps must be between 1 and 1000, not {settings.steps}")
 
 
 def _empty(
-    experts: Sequence[Expert], patients: Sequence[str], draws: int, steps: int | None
+    experts: Sequence[Expert],
+    patients: Sequence[str],
+    draws: int,
+    settings: EngineSettings,
+    keep_trace: bool,
 ) -> Generation:
     dim = experts[0].dim
     shape = (len(patients), draws)
@@ -163,94 +178,45 @@ def _empty(
         attempts=np.zeros(shape, dtype=np.int64),
         flagged=np.zeros(shape, dtype=np.bool_),
         weights=np.zeros((len(patients), len(experts))),
+        learned=np.zeros(len(patients), dtype=np.bool_),
         experts=tuple(expert.name for expert in experts),
-        trace=None if steps is None else np.full((*shape, steps), np.nan, dtype=np.float32),
+        mirrored=settings.mirrored,
+        trace=np.full((*shape, settings.steps), np.nan, dtype=np.float32) if keep_trace else None,
     )
 
 
 def _groups(
     experts: Sequence[Expert], conditions: Mapping[str, pd.DataFrame], patients: Sequence[str]
-) -> Iterator[tuple[NDArray[np.int64], list[int]]]:
-    """Patients that share their usable experts: their rows, and the experts' positions."""
+) -> Iterator[tuple[NDArray[np.int64], set[str]]]:
+    """Patients that have the same of the experts' conditions: their rows, and those modalities."""
     index = pd.Index(patients)
-    usable = np.zeros((len(patients), len(experts)), dtype=bool)
-    for column, expert in enumerate(experts):
-        if expert.condition in conditions:
-            usable[:, column] = index.isin(conditions[expert.condition].index)
-    for pattern in np.unique(usable, axis=0):
-        yield np.flatnonzero((usable == pattern).all(axis=1)), list(np.flatnonzero(pattern))
-
-
-class _Consensus:
-    """One group of patients with its experts, made ready for a run over the noise levels."""
-
-    def __init__(
-        self,
-        experts: Sequence[Expert],
-        weights: NDArray[np.float64],
-        conditions: Mapping[str, pd.DataFrame],
-        patients: Sequence[str],
-        settings: EngineSettings,
-    ) -> None:
-        self.target = experts[0].target
-        self.dim = experts[0].dim
-        self.patients = patients
-        self.weights = torch.from_numpy(weights).to(torch.float32)
-        self.settings = settings
-        self.levels = step_grid(linear_schedule().alpha_bar, settings.steps, settings.sampler)
-        self._experts = experts
-        self._latents = [
-            torch.tensor(conditions[expert.condition].loc[list(patients)].to_numpy(np.float32))
-            for expert in experts
-        ]
-        self._stacks = stacks(
-            [expert.denoiser for expert in experts],
-            [torch.from_numpy(expert.schedule.time_at(self.levels)) for expert in experts],
-        )
-
-    def condition_terms(self, patients: NDArray[np.int64]) -> list[Tensor]:
-        """What each stack's first layer adds for these rows; each patient is computed once."""
-        unique, where = np.unique(patients, return_inverse=True)
-        padded = torch.from_numpy(np.resize(unique, BLOCK))
-        return [
-            stack.condition_terms([self._latents[i][padded] for i in positions])[
-                :, torch.from_numpy(where)
-            ]
-            for positions, stack in self._stacks
-        ]
-
-    def predict(self, x: Tensor, step: int, terms: Sequence[Tensor]) -> Tensor:
-        """Each expert's noise ``e_i = M_i(x_t, t, C_i)``, shape ``(experts, rows, dim)``."""
-        epsilons = torch.empty(len(self._experts), *x.shape)
-        level = float(self.levels[step])
-        for (positions, stack), term in zip(self._stacks, terms, strict=True):
-            for position, output in zip(positions, stack(x, step, term), strict=True):
-                prediction = self._experts[position].prediction
-                epsilons[position] = to_epsilon(prediction, output, x, level)
-        return epsilons
+    names = [name for name in conditions_of(experts) if name in conditions]
+    there = np.zeros((len(patients), len(names)), dtype=bool)
+    for column, name in enumerate(names):
+        there[:, column] = index.isin(conditions[name].index)
+    for pattern in np.unique(there, axis=0):
+        available = {name for name, present in zip(names, pattern, strict=True) if present}
+        yield np.flatnonzero((there == pattern).all(axis=1)), available
 
 
 @torch.inference_mode()
 def _sample(
-    consensus: _Consensus, patients: NDArray[np.int64], noise: Tensor
+    consensus: Consensus, sampler: str, rows: NDArray[np.int64], noise: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Run a block of trajectories from noise to latents (eq. 7), with the distance at each step."""
-    terms = consensus.condition_terms(patients)
-    distances = torch.full((len(noise), len(consensus.levels)), torch.nan)
+    terms = consensus.terms(rows)
+    distances = torch.empty(len(noise), len(consensus.levels))
 
     def agreed(x: Tensor, step: int) -> Tensor:
-        epsilons = consensus.predict(x, step, terms)
-        if len(epsilons) > 1:
-            distances[:, step] = incoherence(epsilons, consensus.weights)
-        return torch.einsum("k,knd->nd", consensus.weights, epsilons)
+        epsilon, distances[:, step] = consensus.agree(x, step, terms, rows)
+        return epsilon
 
-    levels = consensus.levels.tolist()
-    latents = sample(consensus.settings.sampler, agreed, noise[:, 0], levels, noise[:, 1:])
+    latents = sample(sampler, agreed, noise[:, 0], consensus.levels.tolist(), noise[:, 1:])
     return latents, distances
 
 
 def _complete(
-    consensus: _Consensus,
+    consensus: Consensus,
     rows: NDArray[np.int64],
     draws: int,
     seed: int,
@@ -262,6 +228,7 @@ def _complete(
     Yields the number of trajectories accepted or given up so far.
     """
     patient, draw = np.divmod(np.arange(len(rows) * draws), draws)
+    first = consensus.experts[0]
     noise_steps = settings.steps if settings.sampler == "ddpm" else 1
     pending = np.arange(len(patient))
     for attempt in range(settings.max_retries + 1):
@@ -269,14 +236,18 @@ def _complete(
         for start in range(0, len(pending), BLOCK):
             block = pending[start : start + BLOCK]
             names = [
-                Trajectory(consensus.target, consensus.patients[patient[i]], int(draw[i]), attempt)
+                Trajectory(
+                    first.target, consensus.patients[patient[i]], int(draw[i]), attempt,
+                    mirrored=settings.mirrored,
+                )
                 for i in block
-            ]
-            noise = torch.zeros(BLOCK, noise_steps, consensus.dim)
+            ]  # fmt: skip
+            noise = torch.zeros(BLOCK, noise_steps, first.dim)
             noise[: len(block)] = torch.from_numpy(
-                trajectory_noise(names, seed, noise_steps, consensus.dim)
+                trajectory_noise(names, seed, noise_steps, first.dim)
             )
-            latents, distances = _sample(consensus, np.resize(patient[block], BLOCK), noise)
+            padded = np.resize(patient[block], BLOCK)
+            latents, distances = _sample(consensus, settings.sampler, padded, noise)
             over = _keep(
                 result,
                 rows[patient[block]],

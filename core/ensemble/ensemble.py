@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from codenoise.core.cohort.cohort import Cohort
+from codenoise.core.ensemble.calibration import Calibration
 from codenoise.core.ensemble.engine import Generation, generate
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.imputation import Imputation, complete_table
 from codenoise.core.ensemble.settings import EngineSettings
+from codenoise.core.ensemble.trace import check_trace_size
 from codenoise.core.errors import EnsembleError, first_few
 from codenoise.core.spaces.space import Space
 
@@ -30,11 +32,14 @@ class Ensemble:
         Any number per target.
     settings
         How to sample, weigh and reject.
+    calibration
+        Learned coefficients and spread, see `codenoise.core.ensemble.calibrating.calibrate`.
     """
 
     spaces: Mapping[str, Space]
     experts: tuple[Expert, ...]
     settings: EngineSettings = field(default_factory=EngineSettings)
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         """Refuse experts that do not live in these spaces.
@@ -46,7 +51,7 @@ class Ensemble:
         """
         for expert in self.experts:
             ends = (
-                (expert.condition, expert.condition_space),
+                *zip(expert.conditions, expert.condition_spaces, strict=True),
                 (expert.target, expert.target_space),
             )
             for modality, digest in ends:
@@ -101,6 +106,7 @@ class Ensemble:
             draws=draws,
             seed=seed,
             settings=self.settings,
+            calibration=self.calibration,
             keep_trace=keep_trace,
             progress=None
             if progress is None
@@ -114,6 +120,7 @@ class Ensemble:
         draws: int = 10,
         seed: int = 0,
         targets: Sequence[str] | None = None,
+        keep_trace: bool = False,
         progress: Progress | None = None,
     ) -> Imputation:
         """Complete a cohort: every patient, every target, observed values untouched.
@@ -129,6 +136,9 @@ class Ensemble:
             Same seed, ensemble and values: same result, whatever the order of the patients.
         targets
             Modalities to complete; all of the ensemble's by default.
+        keep_trace
+            Whether `Imputation.generations` holds the experts' distance at every step, see
+            `codenoise.core.ensemble.trace`.
         progress
             Called with target, trajectories done and trajectories in all.
 
@@ -136,19 +146,57 @@ class Ensemble:
         ------
         EnsembleError
             If a modality of the cohort is unknown to the ensemble, a target has no expert, the
-            tables have no patient in common, or fewer than 2 draws are asked for.
+            tables have no patient in common, fewer than 2 draws are asked for, or the trace would
+            not fit in memory.
+        """
+        wanted = self.check(cohort, targets)
+        return self.complete(
+            cohort,
+            self.encode(cohort),
+            wanted,
+            draws=draws,
+            seed=seed,
+            keep_trace=keep_trace,
+            progress=progress,
+        )
+
+    def complete(
+        self,
+        cohort: Cohort,
+        conditions: Mapping[str, pd.DataFrame],
+        targets: Sequence[str],
+        *,
+        draws: int,
+        seed: int,
+        keep_trace: bool = False,
+        progress: Progress | None = None,
+    ) -> Imputation:
+        """Do as `impute`, of tables that need no check, for their ids are known to agree.
+
+        Parameters and errors are those of `impute`; ``conditions`` are the tables as `encode`
+        gives them.
         """
         if draws < 2:
             raise EnsembleError(f"the spread of values needs at least 2 draws, not {draws}")
-        wanted = self.check(cohort, targets)
-        conditions = self.encode(cohort)
         patients = cohort.patients
+        missing = {
+            target: [p for p in patients if p not in conditions[target].index]
+            if target in conditions
+            else patients
+            for target in targets
+        }
+        if keep_trace:
+            check_trace_size(sum(map(len, missing.values())), draws, self.settings.steps)
         result = Imputation.empty(draws=draws, seed=seed)
-        for target in wanted:
-            measured = conditions[target].index if target in conditions else pd.Index([])
-            missing = [patient for patient in patients if patient not in measured]
+        for target in targets:
             generation = self.generate(
-                target, conditions, missing, draws=draws, seed=seed, progress=progress
+                target,
+                conditions,
+                missing[target],
+                draws=draws,
+                seed=seed,
+                keep_trace=keep_trace,
+                progress=progress,
             )
             complete_table(result, cohort, self.spaces[target], conditions.get(target), generation)
         return result
@@ -183,6 +231,16 @@ class Ensemble:
                     f"no patient of {cohort.tables[modality].source} is in another table; "
                     f"ids must be written alike in all ({ids})"
                 )
+        return self.chosen(targets)
+
+    def chosen(self, targets: Sequence[str] | None = None) -> list[str]:
+        """Targets asked for, each once, or all.
+
+        Raises
+        ------
+        EnsembleError
+            If a target has no expert.
+        """
         wanted = list(dict.fromkeys(targets)) if targets is not None else self.targets
         for target in wanted:
             if not self.experts_for(target):

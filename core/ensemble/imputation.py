@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.cohort.tables import Table, like
 from codenoise.core.ensemble.engine import Generation
+from codenoise.core.evaluation.metrics import draw_variance
 from codenoise.core.spaces.space import Space
 
 # Patients decoded at a time: memory stays flat however many there are.
@@ -46,7 +47,8 @@ class Imputation:
     mask
         Same shape: an `Origin` per value.
     report
-        One row per patient and generated modality: experts, coherence and what was rejected.
+        One row per patient and generated modality: experts, their weights and whether those were
+        learned by calibration, coherence and what was rejected.
     generations
         Modality to the latent draws behind it.
     draws, seed
@@ -108,7 +110,9 @@ def complete_table(
         origin.loc[ids, shared] = Origin.GENERATED
     if latents is not None:
         ids = list(latents.index)
-        filled.loc[ids, shared] = space.decode(latents.to_numpy())[:, where]
+        # One by one: a product of matrices rounds differently for other numbers of patients.
+        decoded = space.decode(latents.to_numpy()[:, None])[:, 0]
+        filled.loc[ids, shared] = decoded[:, where]
         spread.loc[ids, shared] = space.residual_sd[where]
         origin.loc[ids, shared] = Origin.RECONSTRUCTED
     observed = table.frame.reindex(order).notna().to_numpy()
@@ -140,7 +144,9 @@ def _decoded_draws(
         rows = usable[start : start + CHUNK]
         values = space.decode(generation.draws[rows])
         # What the latents do not carry is independent of the draws, so variances add.
-        deviation = np.sqrt(values.var(axis=1, ddof=1) + space.residual_sd**2)
+        deviation = np.sqrt(
+            draw_variance(values, mirrored=generation.mirrored) + space.residual_sd**2
+        )
         yield [generation.patients[row] for row in rows], values.mean(axis=1), deviation
 
 
@@ -158,6 +164,7 @@ def _report(target: str, generation: Generation) -> pd.DataFrame:
             "target": target,
             "status": np.where(usable, "generated", "no expert fits"),
             "experts": ["; ".join(names[row > 0]) for row in generation.weights],
+            "weights learned": generation.learned,
             "weights": ["; ".join(f"{w:.3f}" for w in row[row > 0]) for row in generation.weights],
             "coherence": coherence,
             "incoherent_fraction": fraction,

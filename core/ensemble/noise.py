@@ -12,12 +12,21 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The name of one draw; with the seed it determines the noise, and nothing else does."""
+    """The name of one draw; with the seed it determines the noise, and nothing else does.
+
+    Attributes
+    ----------
+    target, patient, draw, attempt
+        What is drawn, for whom, and how often it was before.
+    mirrored
+        Whether an odd draw takes the noise of the one before it with the opposite sign.
+    """
 
     target: str
     patient: str
     draw: int
     attempt: int
+    mirrored: bool = False
 
 
 def trajectory_noise(
@@ -30,9 +39,12 @@ def trajectory_noise(
     """
     noise = np.empty((len(trajectories), steps, dim), dtype=np.float32)
     for row, name in enumerate(trajectories):
-        parts = (seed, name.target, name.patient, name.draw, name.attempt)
+        draw = name.draw // 2 * 2 if name.mirrored else name.draw
+        parts = (seed, name.target, name.patient, draw, name.attempt)
         text = "\x1f".join(str(part) for part in parts)
         key = hashlib.blake2b(text.encode(), digest_size=16).digest()
         generator = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
         noise[row] = generator.standard_normal((steps, dim), dtype=np.float32)
+        if draw != name.draw:
+            noise[row] *= -1
     return noise

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codenoise.core.ensemble.settings import SamplerName
 from codenoise.core.errors import CodenoiseError
+
+Step = Callable[[Tensor, Tensor, float, float], Tensor]
+STEPS: dict[str, Step] = {}
+"""Steps of samplers that plugins add, by name; each is called like `ddim_step`."""
 
 
 def sample(
-    sampler: SamplerName,
+    sampler: str,
     predict: Callable[[Tensor, int], Tensor],
     x: Tensor,
     levels: Sequence[float],
@@ -30,7 +34,7 @@ def sample(
     Parameters
     ----------
     sampler
-        ``"ddpm"``, ``"ddim"`` or ``"dpm-solver++"``.
+        ``"ddpm"``, ``"ddim"``, ``"dpm-solver++"``, ``"heun"``, or one in `STEPS`.
     predict
         Noise in latents ``(rows, dim)`` at a step of the grid.
     x
@@ -58,15 +62,23 @@ def sample(
             x = ddpm_step(x, epsilon, level, after, fresh)
         elif sampler == "ddim":
             x = ddim_step(x, epsilon, level, after)
+        elif sampler == "heun":
+            x = heun_step(x, epsilon, level, after, partial(_at, predict, step + 1))
         elif sampler == "dpm-solver++":
             clean = predicted_x0(x, epsilon, level)
             x = dpm_solver_step(x, clean, level, after, previous)
             previous = clean, level
+        elif sampler in STEPS:
+            x = STEPS[sampler](x, epsilon, level, after)
         else:
             raise CodenoiseError(
-                f"sampler {sampler!r} is unknown; choose ddpm, ddim or dpm-solver++"
+                f"sampler {sampler!r} is unknown; choose ddpm, ddim, dpm-solver++ or heun"
             )
     return x
+
+
+def _at(predict: Callable[[Tensor, int], Tensor], step: int, x: Tensor) -> Tensor:
+    return predict(x, step)
 
 
 def predicted_x0(x: Tensor, epsilon: Tensor, alpha_bar: float) -> Tensor:
@@ -116,6 +128,33 @@ def ddpm_step(
     return next_x
 
 
+def heun_step(
+    x: Tensor,
+    epsilon: Tensor,
+    alpha_bar: float,
+    next_alpha_bar: float,
+    predict: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Second-order step along the probability flow (Karras et al. 2022, algorithm 1).
+
+    In ``x / sqrt(alpha_bar)`` against the noise-to-signal ratio the flow's slope is the noise, so
+    the step averages the slopes at both of its ends.
+
+    Parameters
+    ----------
+    x, epsilon
+        Noisy latents and the noise in them, shape ``(rows, dim)``.
+    alpha_bar, next_alpha_bar
+        Signal variance now and after the step; 1 ends the run by a step of first order.
+    predict
+        Noise in latents at the next level.
+    """
+    guess = ddim_step(x, epsilon, alpha_bar, next_alpha_bar)
+    if next_alpha_bar == 1:
+        return guess
+    return ddim_step(x, (epsilon + predict(guess)) / 2, alpha_bar, next_alpha_bar)
+
+
 def dpm_solver_step(
     x: Tensor,
     x0: Tensor,
@@ -150,9 +189,7 @@ def _half_log_snr(alpha_bar: float) -> float:
     return 0.5 * math.log(alpha_bar / (1 - alpha_bar))
 
 
-def step_grid(
-    alpha_bar: NDArray[np.float64], steps: int, sampler: SamplerName
-) -> NDArray[np.float64]:
+def step_grid(alpha_bar: NDArray[np.float64], steps: int, sampler: str) -> NDArray[np.float64]:
     """Choose the noise levels a sampler visits, from most to least noise.
 
     Few-step samplers take steps that shrink towards the end, evenly spaced in the square root of

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
-SamplerName = Literal["ddpm", "ddim", "dpm-solver++"]
+BUILT_IN_SAMPLERS = ("ddpm", "ddim", "dpm-solver++", "heun")
+Composition = Literal["mean", "product"]
+DEFAULT_WEIGHTING = "precision-gain"
+BUILT_IN_WEIGHTINGS = (
+    "adaptive",
+    "fixed",
+    "inverse-mse",
+    "precision-gain",
+    "softmax-inverse-mse",
+    "stacked",
+    "uniform",
+)
 
 
 @dataclass(frozen=True)
@@ -15,20 +27,34 @@ class EngineSettings:
     Attributes
     ----------
     weighting
-        Name of a reliability weighting.
+        Name of a reliability weighting, see `codenoise.core.ensemble.weights`;
+        the paper's is ``"inverse-mse"``.
+    composition
+        ``"mean"``: the weighted mean of the experts' noise (the paper's consensus). ``"product"``:
+        their scores add up and the surplus priors are taken off, which is exact where conditions
+        are independent given the target.
+    fixed
+        Weight of each expert by name, for the weighting ``"fixed"``.
     threshold, max_incoherent_fraction
         A trajectory is rejected when the experts' cosine distance is over ``threshold`` in more
         than this fraction of the steps.
     max_retries
         How often a rejected trajectory is redrawn before its most coherent attempt is kept and
         flagged.
+    mirrored
+        Whether draws come in pairs from opposite noise: each is distributed as before, and their
+        mean comes close to the expectation with few draws (antithetic variates).
     sampler, steps
-        ``"ddpm"`` with 1,000 steps is the paper's; the others need few.
+        One of `BUILT_IN_SAMPLERS` or of a plugin. ``"ddpm"`` with 1,000 steps is the paper's; the
+        others need few.
     """
 
-    weighting: str = "inverse-mse"
+    weighting: str = DEFAULT_WEIGHTING
+    composition: Composition = "mean"
+    fixed: Mapping[str, float] = field(default_factory=dict)
     threshold: float = 1.0
     max_incoherent_fraction: float = 0.05
     max_retries: int = 10
-    sampler: SamplerName = "dpm-solver++"
+    mirrored: bool = True
+    sampler: str = "dpm-solver++"
     steps: int = 50

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from scipy.stats import chi2
+from torch import Tensor
 
+from codenoise.core.ensemble.calibration import Calibration
+from codenoise.core.ensemble.expert import Expert
+from codenoise.core.ensemble.settings import DEFAULT_WEIGHTING as DEFAULT
+from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.errors import EnsembleError
 
 Weights = NDArray[np.float64]
@@ -33,32 +40,188 @@ def softmax_inverse_mse(errors: Sequence[float]) -> Weights:
     return np.asarray(powers / powers.sum())
 
 
-WEIGHTINGS: Mapping[str, Callable[[Sequence[float]], Weights]] = {
-    "inverse-mse": inverse_mse,
-    "softmax-inverse-mse": softmax_inverse_mse,
-    "uniform": uniform,
+def precision_gain(r2: Sequence[float]) -> Weights:
+    """Weights proportional to R2 / (1 - R2), with R2 of the expectation on validation patients.
+
+    For Gaussians that is the precision an expert adds to the prior's. Unlike the error of single
+    draws, which for calibrated experts is nearly the same whatever they know, it separates them.
+    An expert without R2 above 0.001 counts as if it had that.
+    """
+    known = np.clip(np.asarray(r2, dtype=np.float64), 1e-3, 0.999)
+    gain = known / (1 - known)
+    return np.asarray(gain / gain.sum())
+
+
+WEIGHTINGS: Mapping[str, Callable[[Sequence[Expert]], Weights]] = {
+    "inverse-mse": lambda experts: inverse_mse([e.validation_mse for e in experts]),
+    "precision-gain": lambda experts: precision_gain([e.validation_r2 for e in experts]),
+    "softmax-inverse-mse": lambda experts: softmax_inverse_mse([e.validation_mse for e in experts]),
+    "uniform": lambda experts: uniform([e.validation_mse for e in experts]),
 }
+ADAPTIVE, FIXED, STACKED = "adaptive", "fixed", "stacked"
 
 
-def reliability_weights(weighting: str, errors: Sequence[float]) -> Weights:
+def reliability_weights(settings: EngineSettings, experts: Sequence[Expert]) -> Weights:
     """Weights of the experts in play; non-negative, summing to one.
+
+    ``"adaptive"`` starts from precision gains, which `familiarity` then moves for each patient;
+    ``"stacked"`` has precision gains where nothing was learned for the experts in play.
 
     Parameters
     ----------
-    weighting
-        Name of a weighting in `WEIGHTINGS`.
-    errors
-        Validation MSE of each expert, shape ``(experts,)``.
+    settings
+        Name of the weighting, and the weights of ``"fixed"``.
+    experts
+        Experts in play.
 
     Raises
     ------
     EnsembleError
-        If the weighting is unknown or an error is not a positive number.
+        If the weighting is unknown, an error is not a positive number, or a fixed weight is
+        missing, negative, or all of them are zero.
     """
-    if weighting not in WEIGHTINGS:
-        known = ", ".join(sorted(WEIGHTINGS))
-        raise EnsembleError(f"weighting {weighting!r} is unknown; choose one of: {known}")
-    return WEIGHTINGS[weighting](errors)
+    name = settings.weighting
+    if name == FIXED:
+        return _fixed(settings.fixed, experts)
+    if name in (ADAPTIVE, STACKED):
+        name = DEFAULT
+    if name not in WEIGHTINGS:
+        known = ", ".join(sorted([*WEIGHTINGS, ADAPTIVE, FIXED, STACKED]))
+        raise EnsembleError(f"weighting {name!r} is unknown; choose one of: {known}")
+    return WEIGHTINGS[name](experts)
+
+
+def coefficients(
+    settings: EngineSettings,
+    experts: Sequence[Expert],
+    conditions: Sequence[str],
+    calibration: Calibration | None,
+    levels: NDArray[np.float64],
+) -> tuple[Weights, bool]:
+    """What each expert counts at each step, shape ``(steps, experts)``, and whether it was learned.
+
+    Learned ones for the weighting ``"stacked"``. Otherwise reliability weights for the mean, and
+    `independent_product` for the product, which takes no weighting.
+
+    Parameters
+    ----------
+    settings
+        Weighting and composition.
+    experts
+        Experts in play.
+    conditions
+        Modalities that the patients have.
+    calibration
+        What was learned, for the weighting ``"stacked"``.
+    levels
+        Signal variance at each step.
+
+    Raises
+    ------
+    EnsembleError
+        As `reliability_weights`, or if stacked weights are asked for that were never learned, or
+        learned for the other composition.
+    """
+    if settings.weighting == STACKED:
+        if calibration is None:
+            raise EnsembleError(
+                "weighting 'stacked' has to be learned first: codenoise calibrate ENSEMBLE COHORT"
+            )
+        if calibration.composition != settings.composition:
+            raise EnsembleError(
+                f"the calibration was learned for composition {calibration.composition!r}, the "
+                f"recipe asks for {settings.composition!r}; run 'codenoise calibrate' again"
+            )
+        names = [expert.name for expert in experts]
+        learned = calibration.at(experts[0].target, conditions, names, levels)
+        if learned is not None:
+            return learned, True
+    if settings.composition == "product":
+        return independent_product([expert.validation_r2 for expert in experts], levels), False
+    return np.tile(reliability_weights(settings, experts), (len(levels), 1)), False
+
+
+def independent_product(r2: Sequence[float], levels: NDArray[np.float64]) -> Weights:
+    """Coefficients of a product whose conditions are independent given the target.
+
+    With residual variances ``v_i = 1 - R2_i`` and the joint ``1 / v = 1 + sum(1 / v_i - 1)``, the
+    scores of noised marginals combine exactly, for Gaussians of unit prior, with ``(a + (1 - a) /
+    v_i) / (a + (1 - a) / v)`` at signal variance ``a``: one, the plain sum of scores, only where
+    no noise is left.
+
+    Parameters
+    ----------
+    r2
+        R2 of each expert's expectation, shape ``(experts,)``.
+    levels
+        Signal variances, shape ``(levels,)``.
+
+    Returns
+    -------
+    NDArray
+        Shape ``(levels, experts)``; the prior takes what is left to a sum of one.
+    """
+    precision = 1 / (1 - np.clip(np.asarray(r2, dtype=np.float64), 1e-3, 0.999))
+    joint = 1 + np.sum(precision - 1)
+    signal = levels[:, None]
+    return np.asarray((signal + (1 - signal) * precision) / (signal + (1 - signal) * joint))
+
+
+def familiarity(experts: Sequence[Expert], inputs: Sequence[Tensor]) -> Weights:
+    """How far each patient is like those an expert was trained on, shape ``(patients, experts)``.
+
+    One inside the ellipsoid that holds 99% of a normal distribution with the training patients'
+    mean and covariance; outside, the ratio of its squared Mahalanobis radius to the patient's. Of
+    several conditions the least familiar one counts.
+
+    Parameters
+    ----------
+    experts
+        Experts with moments of their conditions.
+    inputs
+        For each, what `Expert.condition_input` gives.
+
+    Raises
+    ------
+    EnsembleError
+        If an expert has no moments.
+    """
+    columns = []
+    for expert, values in zip(experts, inputs, strict=False):
+        if not expert.moments:
+            raise EnsembleError(
+                f"{expert.name} does not say what its conditions look like, which weighting "
+                f"'adaptive' needs; choose another weighting"
+            )
+        parts = torch.split(values, list(expert.condition_dims), dim=1)
+        worst = np.ones(len(values))
+        for i, (moments, part) in enumerate(zip(expert.moments, parts, strict=False)):
+            centred = (part.numpy() - moments.mean).T
+            radius = (np.linalg.solve(moments.factor, centred) ** 2).sum(axis=0)
+            limit = chi2.ppf(0.99, len(moments.mean))
+            like = np.minimum(1, limit / np.maximum(radius, limit))
+            if expert.masked:
+                present = values[:, sum(expert.condition_dims) + i].numpy() > 0
+                like = np.where(present, like, 1.0)
+            worst = np.minimum(worst, like)
+        columns.append(worst)
+    return np.stack(columns, axis=1)
+
+
+def _fixed(fixed: Mapping[str, float], experts: Sequence[Expert]) -> Weights:
+    names = [expert.name for expert in experts]
+    plain = [name.partition("@")[0] for name in names]
+    for name, short in zip(names, plain, strict=True):
+        if short not in fixed:
+            raise EnsembleError(
+                f"weighting 'fixed' gives no weight for {name}; it has {', '.join(fixed) or 'none'}"
+            )
+    values = np.array([fixed[short] for short in plain], dtype=np.float64)
+    if not (np.all(np.isfinite(values)) and np.all(values >= 0)):
+        raise EnsembleError(f"fixed weights must not be negative: {dict(fixed)}")
+    if values.sum() == 0:
+        raise EnsembleError(f"all fixed weights of {', '.join(names)} are zero; give one of them")
+    return np.asarray(values / values.sum())
 
 
 def _checked(errors: Sequence[float]) -> NDArray[np.float64]:

@@ -6,8 +6,11 @@ its own, and results are always reported with that name.
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 Float = NDArray[np.floating]
 
@@ -40,7 +43,41 @@ def r2_per_feature(real: Float, generated: Float) -> NDArray[np.float64]:
     return np.asarray(1 - residual / total)
 
 
-def r2_of_expectation(real: Float, draws: Float) -> float:
+def draw_variance(draws: Float, *, mirrored: bool = False) -> NDArray[np.float64]:
+    """Variance of each patient's draws, without bias.
+
+    Mirrored draws (see `codenoise.core.ensemble.noise`) are not independent; the variance is that
+    of the pairs' midpoints and the mean square of half their differences; of a single pair the
+    latter alone. An unpaired last draw is left out.
+
+    Parameters
+    ----------
+    draws
+        Shape ``(patients, draws, dim)``, at least two draws.
+    mirrored
+        Whether each even draw and the one after it are a mirrored pair.
+
+    Returns
+    -------
+    NDArray
+        Shape ``(patients, dim)``.
+    """
+    if not mirrored:
+        return np.asarray(draws.var(axis=1, ddof=1, dtype=np.float64))
+    first, second = _pairs(draws)
+    halves = ((first - second) / 2).astype(np.float64)
+    middles = ((first + second) / 2).astype(np.float64)
+    between = middles.var(axis=1, ddof=1) if middles.shape[1] > 1 else 0.0
+    return np.asarray(between + (halves**2).mean(axis=1))
+
+
+def _pairs(draws: Float) -> tuple[Float, Float]:
+    """First and second members of the mirrored pairs, each ``(patients, pairs, dim)``."""
+    even = draws[:, : draws.shape[1] // 2 * 2]
+    return even[:, ::2], even[:, 1::2]
+
+
+def r2_of_expectation(real: Float, draws: Float, *, mirrored: bool = False) -> float:
     """Pooled R2 that the mean of infinitely many draws would reach, estimated from a few.
 
     The mean of ``m`` draws carries their variance over ``m`` as additional squared error; that part
@@ -52,13 +89,20 @@ def r2_of_expectation(real: Float, draws: Float) -> float:
     real
         Shape ``(patients, dim)``.
     draws
-        Shape ``(patients, draws, dim)``, at least two draws.
+        Shape ``(patients, draws, dim)``; NaN below two, or four that are mirrored.
+    mirrored
+        Whether draws come in mirrored pairs, whose midpoints are then what is independent.
     """
+    if mirrored:
+        first, second = _pairs(draws)
+        draws = (first + second) / 2
+    if draws.shape[1] < 2:
+        return float("nan")
     sampling = draws.var(axis=1, ddof=1, dtype=np.float64).sum() / draws.shape[1]
     return r2_pooled(real, draws.mean(axis=1)) + float(sampling) / _deviation(real)
 
 
-def energy_score(real: Float, draws: Float) -> NDArray[np.float64]:
+def energy_score(real: Float, draws: Float, *, mirrored: bool = False) -> NDArray[np.float64]:
     """Energy score of each patient's draws (Gneiting & Raftery 2007, eq. 22); lower is better.
 
     Mean distance of the draws to the real point, less half the mean distance between different
@@ -69,19 +113,42 @@ def energy_score(real: Float, draws: Float) -> NDArray[np.float64]:
     real
         Shape ``(patients, dim)``.
     draws
-        Shape ``(patients, draws, dim)``, at least two draws.
+        Shape ``(patients, draws, dim)``; NaN below two, or four that are mirrored.
+    mirrored
+        Whether draws come in mirrored pairs; the two of a pair are then not compared.
 
     Returns
     -------
     NDArray[np.float64]
         Shape ``(patients,)``.
     """
+    if mirrored:
+        draws = draws[:, : draws.shape[1] // 2 * 2]
     count = draws.shape[1]
+    if count < (4 if mirrored else 2):
+        return np.full(len(real), np.nan)
     to_real = np.linalg.norm(draws - real[:, None], axis=2).mean(axis=1)
-    between = np.zeros(len(real))
-    for shift in range(1, count):
-        between += np.linalg.norm(draws - np.roll(draws, shift, axis=1), axis=2).sum(axis=1)
-    return np.asarray(to_real - between / (2 * count * (count - 1)), dtype=np.float64)
+    between, compared = np.zeros(len(real)), 0
+    for i, j in combinations(range(count), 2):
+        if not (mirrored and i // 2 == j // 2):
+            between += np.linalg.norm(draws[:, i] - draws[:, j], axis=1)
+            compared += 1
+    return np.asarray(to_real - between / (2 * compared), dtype=np.float64)
+
+
+def energy_distance(first: Float, second: Float) -> float:
+    """Energy distance of two samples (Szekely & Rizzo 2013, eq. 1); zero for equal distributions.
+
+    Twice the mean distance between the samples, less the mean distances within each.
+
+    Parameters
+    ----------
+    first, second
+        Shapes ``(n, dim)`` and ``(m, dim)``.
+    """
+    across = cdist(first, second).mean()
+    within = cdist(first, first).mean() + cdist(second, second).mean()
+    return float(2 * across - within)
 
 
 def interval_coverage(real: Float, draws: Float, level: float = 0.9) -> float:

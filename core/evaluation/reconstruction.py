@@ -11,8 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.expert import conditions_of
 from codenoise.core.evaluation.baselines import ridge
 from codenoise.core.evaluation.metrics import (
+    draw_variance,
     energy_score,
     interval_coverage,
     r2_of_expectation,
@@ -100,7 +102,7 @@ def reconstruction(
     """
     results: list[ReconstructionResult] = []
     for target in ensemble.targets:
-        conditions = [expert.condition for expert in ensemble.experts_for(target)]
+        conditions = conditions_of(ensemble.experts_for(target))
         shared = _patients(test, [target, *conditions])
         predictions = [
             *_generated(ensemble, target, test, draws, seed, progress),
@@ -120,7 +122,7 @@ def reconstruction(
                         scope=scope,
                         patients=len(ids),
                         incoherent=float(flagged[rows].mean()),
-                        **_measures(real, values[rows]),
+                        **_measures(real, values[rows], ensemble.settings.mirrored),
                     )
                 )
     return results
@@ -146,7 +148,7 @@ def _generated(
     experts = ensemble.experts_for(target)
     methods = [(ENSEMBLE, tuple(experts))] + [(expert.name, (expert,)) for expert in experts]
     for label, members in methods:
-        used = [expert.condition for expert in members]
+        used = conditions_of(members)
         served = set().union(*(test[name].index for name in used))
         patients = sorted(served.intersection(test[target].index))
         generation = replace(ensemble, experts=members).generate(
@@ -191,7 +193,7 @@ def _beside(latents: Latents, modalities: Sequence[str], patients: list[str]) ->
     return np.hstack([latents[name].loc[patients].to_numpy() for name in modalities])
 
 
-def _measures(real: Float32, draws: Float32) -> dict[str, float]:
+def _measures(real: Float32, draws: Float32, mirrored: bool) -> dict[str, float]:
     mean = draws.mean(axis=1)
     measures = {
         "r2_mean": r2_pooled(real, mean),
@@ -205,8 +207,10 @@ def _measures(real: Float32, draws: Float32) -> dict[str, float]:
     return measures | {
         "r2_draw": float(np.mean(single)),
         "r2_draw_sd": float(np.std(single, ddof=1)),
-        "r2_expectation": r2_of_expectation(real, draws),
-        "energy_score": float(energy_score(real, draws).mean()),
+        "r2_expectation": r2_of_expectation(real, draws, mirrored=mirrored),
+        "energy_score": float(energy_score(real, draws, mirrored=mirrored).mean()),
         "coverage": interval_coverage(real, draws),
-        "variance_ratio": float(draws.var(axis=1, ddof=1).mean() / real.var(axis=0).mean()),
+        "variance_ratio": float(
+            draw_variance(draws, mirrored=mirrored).mean() / real.var(axis=0).mean()
+        ),
     }

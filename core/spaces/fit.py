@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,19 +15,19 @@ from codenoise.core.spaces.autoencoder import AutoencoderConfig, fit_autoencoder
 from codenoise.core.spaces.pca import PCAEncoder
 from codenoise.core.spaces.space import Encoder, Space
 from codenoise.core.spaces.steps import (
+    MAX_FEATURE_GAPS,
+    Recipe,
     apply_steps,
     covered_features,
     fit_steps,
     outlier_samples,
+    select_training,
     varying_features,
 )
 
 Float32 = NDArray[np.float32]
-Recipe = Sequence[tuple[str, Mapping[str, int | float | str]]]
 EncoderName = Literal["pca", "autoencoder", "variational"]
 
-# Features with more gaps than this among training patients are left out of the space (the paper).
-MAX_FEATURE_GAPS = 0.10
 # A patient of a modality with gaps may lack up to this share of features; the widest antibody panel
 # gap of TCGA's RPPA stays below it.
 MAX_PATIENT_GAPS = 0.5
@@ -76,6 +75,10 @@ def fit_space(
 ) -> FittedSpace:
     """Fit preprocessing, an encoder and latent standardisation (the paper, Methods).
 
+    Before the preprocessing, features with more than `MAX_FEATURE_GAPS` gaps, features that do not
+    vary, and outlying patients are left out. A recipe that names ``covered-features``,
+    ``varying-features`` or ``outlier-samples`` has that done where it says, and as it says.
+
     Parameters
     ----------
     train, validation
@@ -92,18 +95,17 @@ def fit_space(
     unit
         What the values are, in words.
     leave_out_outliers
-        Whether training patients far from all others are left out of the fit.
+        Whether training patients far from all others are left out of the fit, where the recipe
+        does not say so itself.
 
     Raises
     ------
     DataError
         If there are too few patients or features for ``dim`` dimensions, or a step refuses them.
     """
-    kept = varying_features(train[covered_features(train, MAX_FEATURE_GAPS)])
-    rows, outliers = train[kept], 0
-    if leave_out_outliers and len(kept) and len(rows) > 1:
-        far = outlier_samples(rows.to_numpy(dtype=np.float32), modality)
-        rows, outliers = rows[~far], int(far.sum())
+    rows = _usable(train, modality, {kind for kind, _ in preprocessing}, leave_out_outliers)
+    rows = select_training(rows, preprocessing)
+    kept, outliers = list(rows.columns), len(train) - len(rows)
     if len(rows) <= dim or len(kept) < dim or len(validation) < 2:
         raise DataError(
             f"a {dim}-dimensional space of {modality} needs more than {dim} training patients, "
@@ -145,6 +147,20 @@ def fit_space(
         max_missing_fraction=MAX_PATIENT_GAPS if train[kept].isna().any(axis=None) else 0.0,
     )
     return _measured(space, validation, len(rows), outliers)
+
+
+def _usable(
+    train: pd.DataFrame, modality: str, named: set[str], leave_out_outliers: bool
+) -> pd.DataFrame:
+    """The training patients and features that are left without a recipe's doing."""
+    rows = train
+    if "covered-features" not in named:
+        rows = rows[covered_features(rows, MAX_FEATURE_GAPS)]
+    if "varying-features" not in named:
+        rows = rows[varying_features(rows)]
+    if "outlier-samples" not in named and leave_out_outliers and rows.size and len(rows) > 1:
+        rows = rows[~outlier_samples(rows.to_numpy(dtype=np.float32), modality)]
+    return rows
 
 
 def _fit_encoder(name: EncoderName, train: Float32, validation: Float32, dim: int) -> Encoder:

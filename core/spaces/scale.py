@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,51 @@ Float32 = NDArray[np.float32]
 MAX_SHIFT, MAX_SPREAD, MIN_SPREAD = 2.0, 5.0, 0.2
 # Below this many patients the spread of a feature says little.
 MIN_PATIENTS = 10
+# Patients whose values are held in double precision at a time.
+BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and spread of each feature, of a table that may come in parts.
+
+    Attributes
+    ----------
+    patients
+        How many there are.
+    counted, mean, squares
+        Per feature: values that are no gap, their mean, and the sum of squared deviations from it.
+    """
+
+    patients: int
+    counted: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, values: Float32) -> Moments:
+        """Those of patients x features, gaps as NaN."""
+        none = np.zeros(values.shape[1])
+        found = cls(0, none, none, none)
+        for start in range(0, len(values), BLOCK):
+            block = values[start : start + BLOCK].astype(np.float64)
+            counted = (~np.isnan(block)).sum(axis=0).astype(np.float64)
+            mean = np.nansum(block, axis=0) / np.maximum(counted, 1)
+            squares = np.nansum((block - mean) ** 2, axis=0)
+            found = found.joined(cls(len(block), counted, mean, squares))
+        return found
+
+    def joined(self, other: Moments) -> Moments:
+        """Those of both tables together (Chan et al. 1979)."""
+        counted = self.counted + other.counted
+        share = other.counted / np.maximum(counted, 1)
+        apart = other.mean - self.mean
+        return Moments(
+            self.patients + other.patients,
+            counted,
+            self.mean + apart * share,
+            self.squares + other.squares + apart**2 * self.counted * share,
+        )
 
 
 def check_scale(
@@ -38,27 +84,58 @@ def check_scale(
         If the median feature lies more than `MAX_SHIFT` training standard deviations off, or
         spreads more than `MAX_SPREAD` times or less than `MIN_SPREAD` times as wide.
     """
-    problem = _off(values, center, scale)
+    check_moments(Moments.of(values), values, center, scale, source, space, unit)
+
+
+def check_moments(
+    moments: Moments,
+    some: Float32,
+    center: Float32,
+    scale: Float32,
+    source: str,
+    space: str,
+    unit: str,
+) -> None:
+    """Like `check_scale`, of the moments of a table that is not held whole.
+
+    Parameters
+    ----------
+    moments
+        Of all patients.
+    some
+        Values of some of them, by which the transform that would mend the others is found.
+    center, scale, source, space, unit
+        As in `check_scale`.
+
+    Raises
+    ------
+    DataError
+        As in `check_scale`.
+    """
+    problem = _off(moments, center, scale)
     if problem is None:
         return
-    mends = [name for name, changed in _transforms(values) if _off(changed, center, scale) is None]
+    mends = [
+        name
+        for name, changed in _transforms(some)
+        if _off(Moments.of(changed), center, scale) is None
+    ]
     mend = f"{mends[0]} would fit" if mends else "no usual transform would fit"
     raise DataError(f"{source} is not on the scale of space {space} ({unit}): {problem}; {mend}")
 
 
-def _off(values: Float32, center: Float32, scale: Float32) -> str | None:
+def _off(moments: Moments, center: Float32, scale: Float32) -> str | None:
     """What is far off, or ``None``."""
-    if not len(values):
+    known = moments.counted > 0
+    if not known.any():
         return None
-    counted = (~np.isnan(values)).sum(axis=0)
-    known = counted > 0
-    mean = np.nanmean(values[:, known], axis=0, dtype=np.float64)
-    shift = float(np.median(np.abs(mean - center[known]) / scale[known]))
+    shift = float(np.median(np.abs(moments.mean - center)[known] / scale[known]))
     if shift > MAX_SHIFT:
         return f"its median feature lies {shift:.1f} standard deviations from the training mean"
-    if len(values) < MIN_PATIENTS:
+    if moments.patients < MIN_PATIENTS:
         return None
-    spread = float(np.median(np.nanstd(values[:, known], axis=0, dtype=np.float64) / scale[known]))
+    deviation = np.sqrt(moments.squares[known] / moments.counted[known])
+    spread = float(np.median(deviation / scale[known]))
     if not MIN_SPREAD <= spread <= MAX_SPREAD:
         return f"its median feature spreads {spread:.2g} times as wide as in training"
     return None
@@ -81,9 +158,12 @@ def _transforms(values: Float32) -> Iterator[tuple[str, Float32]]:
             yield name, transform(wide).astype(np.float32)
     if len(values) >= MIN_PATIENTS:
         scored = "a z-score of each feature within the cohort"
-        yield scored, _z_scores(wide)
+        ways = [(scored, wide)]
         if low >= 0:
-            yield f"log2(x + 1) and then {scored}", _z_scores(np.log2(wide + 1))
+            ways.append((f"log2(x + 1) and then {scored}", np.log2(wide + 1)))
+        # No logarithm reaches 64, so these are amounts, which are logged before they are scored.
+        for name, given in reversed(ways) if high >= 64 else ways:
+            yield name, _z_scores(given)
 
 
 def _z_scores(values: NDArray[np.float64]) -> Float32:

@@ -275,7 +275,8 @@ class Space:
         return table.reindex(columns=list(self.features)).to_numpy(dtype=np.float32)
 
     def _check_gaps(self, table: pd.DataFrame, gaps: NDArray[np.bool_], source: str) -> None:
-        gaps = gaps & np.isin(self.features, table.columns)  # absent features are judged apart
+        there = [name in table.columns for name in self.features]
+        gaps = gaps & np.array(there)  # absent features are judged apart
         over = gaps.mean(axis=1) > self.max_missing_fraction
         if not over.any():
             return

@@ -16,8 +16,9 @@ import pandas as pd
 import pytest
 
 from codenoise.cli.main import cli, main
+from codenoise.registry.composing import compose
 from codenoise.registry.discovery import discover
-from codenoise.registry.recipe import Sampler, compose, write_recipe
+from codenoise.registry.recipe import Sampler, write_recipe
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "tcga"
 
@@ -157,7 +158,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         'cohort = "tiny"\nversion = "0.1.0"\nauthors = ["A. Author"]\ncitation = "none"\n'
         "minimum_patients = 20\n"
         "[training]\nwidth = 16\nlayers = 2\ntime_dim = 8\ncondition_width = 8\nbatch = 64\n"
-        "max_steps = 60\nvalidate_every = 20\nvalidation_draws = 2\n"
+        "max_steps = 60\nvalidate_every = 20\nvalidation_draws = 4\n"
         "validation_sampler_steps = 5\n"
         + "".join(
             f'[modalities.{m}]\nspace = "tiny-{m}"\nunit = "none"\nlicense = "MIT"\n'

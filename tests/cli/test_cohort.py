@@ -46,3 +46,37 @@ def test_check_of_a_modality_without_a_space_reads_it_all_the_same(
     only_these(tmp_path)
     rows = json.loads(done("cohort", "check", cohort, "--json"))["tables"]
     assert {row["verdict"] for row in rows} == {"no space installed"}
+
+
+def test_check_draws_who_has_what_and_changes_nothing_else(
+    bank: Path, cohort: Path, tmp_path: Path, done: Done
+) -> None:
+    before = {path: path.read_bytes() for path in cohort.iterdir()}
+    plot = tmp_path / "patients.svg"
+    assert f"picture written to {plot}\n" in done("cohort", "check", cohort, "--plot", plot)
+    words = plot.read_text()
+    assert "<!-- cna -->" in words
+    assert "<!-- rppa -->" in words
+    assert {path: path.read_bytes() for path in cohort.iterdir()} == before
+
+
+def test_check_replaces_no_picture_unasked(
+    bank: Path, cohort: Path, tmp_path: Path, done: Done, refused: Done
+) -> None:
+    plot = tmp_path / "patients.png"
+    plot.write_text("precious")
+    assert refused("cohort", "check", cohort, "--plot", plot) == (
+        f"{plot} is already there; give another --plot, or --overwrite"
+    )
+    assert plot.read_text() == "precious"
+    json.loads(done("cohort", "check", cohort, "--plot", plot, "--overwrite", "--json"))
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_check_refuses_a_picture_of_no_format_before_it_reads(
+    tmp_path: Path, refused: Done
+) -> None:
+    plot = tmp_path / "patients.jpeg"
+    assert refused("cohort", "check", tmp_path / "nowhere", "--plot", plot) == (
+        f"{plot} tells no format of a picture; end its name in .png or .svg or .pdf"
+    )

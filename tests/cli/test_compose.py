@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from codenoise.core.errors import first_few
+from codenoise.registry.discovery import discover
 from codenoise.registry.recipe import read_recipe
 
 Done = Callable[..., str]
@@ -138,3 +140,83 @@ def test_modalities_without_an_expert_between_them_are_refused(
 ) -> None:
     message = refused("compose", "--modality", "rna", "--modality", "mri", "--dry-run")
     assert "no usable expert" in message
+
+
+def test_explain_says_why_each_was_taken_or_left(bank: Path, done: Done) -> None:
+    words = ("compose", "--target", "rppa", "--modality", "rna", "--modality", "rppa", "--explain")
+    lines = done(*words, "--dry-run").partition("\nwhy\n")[2].splitlines()
+    rows = {line.split()[3]: " ".join(line.split()) for line in lines[2:]}
+    (taken,) = (p.manifest for p in discover().experts if p.reference == "rna-to-rppa@0.1.0")
+    assert rows[taken.reference].endswith(
+        f"taken the only expert of this pair; validation MSE {taken.validation.mse:.3f}"
+    )
+    assert rows["cna-to-rppa@0.1.0"].endswith("left cna is not among the modalities --modality cna")
+    assert rows["rna-to-wsi@0.1.0"].endswith("--target wsi")
+
+
+def test_explain_as_json(bank: Path, done: Done) -> None:
+    content = json.loads(done("compose", "--target", "rppa", "--explain", "--dry-run", "--json"))
+    taken = {one["expert"] for one in content["explanation"] if one["chosen"]}
+    assert taken == {row["expert"] for row in content["experts"]}
+    plain = json.loads(done("compose", "--target", "rppa", "--dry-run", "--json"))
+    assert "explanation" not in plain
+
+
+def test_explain_helps_where_nothing_could_be_composed(bank: Path, run: Callable[..., Any]) -> None:
+    ran = run("compose", "--target", "rppa", "--target", "lipids", "--explain", "--dry-run")
+    assert ran.code == 1
+    assert ran.out.startswith("why\n")
+    assert "usable; nothing was composed" in ran.out
+    assert ran.err.startswith("error: no installed expert generates 'lipids'; ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--target", "rpa"],
+            "no installed expert generates 'rpa' (did you mean 'rppa'?); installed experts "
+            "generate cna, mirna, rna, rppa, wsi; pip install one, then see 'codenoise experts "
+            "list'",
+        ),
+        (
+            ["--modality", "rna", "--modality", "rpa"],
+            "no usable expert has the modality 'rpa' (did you mean 'rppa'?); usable experts have "
+            "cna, mirna, rna, rppa, wsi",
+        ),
+        (
+            ["--target", "mirna", "--modality", "rna", "--modality", "rppa"],
+            "no expert generates 'mirna' from the modalities rna, rppa; installed experts "
+            "generate it from cna, rna, rppa, rna+rppa+cna+wsi; name mirna and one of these (all "
+            "that a '+' joins) with --modality",
+        ),
+    ],
+)
+def test_what_cannot_be_composed_says_what_comes_closest(
+    bank: Path, refused: Refused, words: list[str], message: str
+) -> None:
+    assert refused("compose", "--dry-run", *words) == message
+
+
+def test_named_experts_of_other_targets_are_told_which_would_do(
+    bank: Path, refused: Refused
+) -> None:
+    there = sorted(p.manifest.name for p in discover().experts if p.manifest.name.endswith("-wsi"))
+    assert refused("compose", "--dry-run", "--target", "wsi", "--expert", "rna-to-rppa") == (
+        "none of the named experts generates 'wsi'; installed ones that do: "
+        f"{first_few(there)}; name one with --expert"
+    )
+
+
+def test_an_unusable_expert_of_the_pair_is_the_closest_mend(
+    own_bank: Callable[[str], Path], refused: Refused
+) -> None:
+    manifest = own_bank("codenoise_expert_rna_to_rppa") / "expert.json"
+    content = json.loads(manifest.read_text()) | {"engine": ">=7"}
+    manifest.write_text(json.dumps(content))
+    words = ("--target", "rppa", "--modality", "rna", "--modality", "rppa")
+    message = refused("compose", "--dry-run", *words)
+    assert message.startswith(
+        "no usable expert generates 'rppa': rna-to-rppa@0.1.0 needs codenoise"
+    )
+    assert message.endswith("; pip install 'codenoise>=7'")

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from codenoise.registry.discovery import discover
+
 Done = Callable[..., str]
 Run = Callable[..., Any]
 PACKAGE = "codenoise_expert_rna_to_rppa"
@@ -41,9 +43,9 @@ def test_list_shows_every_expert(bank: Path, done: Done) -> None:
 def test_list_as_json(bank: Path, done: Done) -> None:
     content = json.loads(done("experts", "list", "--json"))
     assert content["broken"] == []
-    assert [row["distribution"] for row in content["experts"]] == _installed(bank)
+    assert [row["source"] for row in content["experts"]] == _installed(bank)
     assert set(content["experts"][0]) == {
-        "expert", "condition", "target", "patients", "validation R2", "license", "distribution",
+        "expert", "condition", "target", "patients", "validation R2", "license", "source",
     }  # fmt: skip
 
 
@@ -97,8 +99,10 @@ def test_show_prints_the_manifest(bank: Path, done: Done) -> None:
 def test_show_as_json(bank: Path, done: Done, name: str) -> None:
     (content,) = json.loads(done("experts", "show", name, "--json"))
     assert content["name"] == "rna-to-rppa"
-    assert content["distribution"] == "codenoise-expert-rna-to-rppa"
-    assert len(content["condition_stats"]["mean"]) == 32
+    assert content["source"] == {
+        "kind": "pip", "distribution": "codenoise-expert-rna-to-rppa", "version": "0.1.0",
+    }  # fmt: skip
+    assert len(content["condition_stats"][0]["mean"]) == 32
 
 
 def test_show_of_two_versions_is_still_one_json_document(
@@ -139,11 +143,11 @@ def test_show_of_a_broken_expert_gives_the_reason(
 
 def test_check_passes_the_bundled_bank(bank: Path, done: Done) -> None:
     number = len(list(bank.glob("*.dist-info")))
-    assert done("experts", "check").count(" ok ") == number
+    assert done("experts", "check").count("   ok\n") == number
     content = json.loads(done("experts", "check", "--json"))
     assert [finding["ok"] for finding in content] == [True] * number
     assert set(content[0]) == {
-        "kind", "reference", "distribution", "ok", "reason", "remedy", "target",
+        "kind", "reference", "source", "ok", "reason", "remedy", "target",
     }  # fmt: skip
 
 
@@ -164,22 +168,128 @@ def test_check_reads_checksums(own_bank: Callable[[str], Path], run: Run) -> Non
     assert finding["kind"] == "broken"
     assert "differs from the checksum" in finding["reason"]
     assert finding["remedy"] == (
-        "pip install --force-reinstall 'codenoise-expert-rna-to-rppa==0.1.0'"
+        "pip install --force-reinstall codenoise-expert-rna-to-rppa==0.1.0"
     )
 
 
 def test_check_says_what_mends_a_misfit(own_bank: Callable[[str], Path], run: Run) -> None:
     _change(own_bank(PACKAGE) / "expert.json", engine=">=7")
     site = own_bank(PACKAGE).parent
+    experts = discover().experts
     shutil.rmtree(site / "codenoise_space_tcga_wsi-0.1.0.dist-info")
     ran = run("experts", "check", "--json")
     assert ran.code == 1
     mends = {f["reference"]: f["remedy"] for f in json.loads(ran.out) if not f["ok"]}
-    wsi = [f"{name.removeprefix('codenoise-expert-')}@0.1.0" for name in _installed(site)]
-    wsi = [name for name in wsi if "wsi" in name]
+    wsi = [
+        p.reference
+        for p in experts
+        if "wsi" in {ref.modality for ref in (*p.manifest.condition, p.manifest.target)}
+    ]
+    assert "multi-to-rppa@0.1.0" in wsi
     assert mends == dict.fromkeys(wsi, "pip install 'codenoise-space-tcga-wsi==0.1.0'") | {
         "rna-to-rppa@0.1.0": "pip install 'codenoise>=7'"
     }
     plain = run("experts", "check")
     assert plain.code == 1
     assert "pip install 'codenoise>=7'" in plain.out
+
+
+def _found(done: Done, *words: str) -> list[str]:
+    content = json.loads(done("experts", "search", *words, "--json"))
+    return [row["expert"].partition("@")[0] for row in content["experts"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["rna-to-rppa"], ["mirna-to-rppa", "rna-to-rppa"]),
+        (["RNA-to-RPPA", "--condition", "rna"], ["rna-to-rppa"]),
+        (["nothing-of-this"], []),
+        (["--target", "lipids"], []),
+        (["rna-to-rppa", "--target", "cna"], []),
+    ],
+    ids=" ".join,
+)
+def test_search_finds_by_text_and_modality(
+    bank: Path, done: Done, words: list[str], found: list[str]
+) -> None:
+    assert _found(done, *words) == found
+
+
+@pytest.mark.parametrize(
+    ("words", "condition"),
+    [(["--condition", "rna"], "rna"), (["PORPOISE"], "rna"), (["cc-by-nc"], "wsi")],
+    ids=["condition", "citation", "license"],
+)
+def test_search_finds_an_expert_of_several_conditions_by_each(
+    bank: Path, done: Done, words: list[str], condition: str
+) -> None:
+    into = [p.manifest for p in discover().experts if p.manifest.target.modality == "rppa"]
+    wanted = [m.name for m in into if condition in {ref.modality for ref in m.condition}]
+    assert {"multi-to-rppa", f"{condition}-to-rppa"} <= set(wanted)
+    assert _found(done, *words, "--target", "rppa") == wanted
+
+
+def test_search_without_words_lists_everything(bank: Path, done: Done) -> None:
+    assert done("experts", "search") == done("experts", "list")
+
+
+def test_search_that_finds_nothing_says_where_else_to_look(bank: Path, done: Done) -> None:
+    assert done("experts", "search", "lipids") == (
+        "nothing that is installed matches; --hub searches the Hugging Face Hub\n"
+    )
+
+
+def test_verify_rereads_everything(bank: Path, done: Done) -> None:
+    number = len(list(bank.glob("*.dist-info")))
+    content = json.loads(done("experts", "verify", "--json"))
+    assert [finding["ok"] for finding in content] == [True] * number
+    assert done("experts", "verify").count("   ok\n") == number
+
+
+def test_verify_of_some(bank: Path, done: Done) -> None:
+    content = json.loads(done("experts", "verify", "rna-to-rppa", "tcga-rna@0.1.0", "--json"))
+    assert [finding["reference"] for finding in content] == ["rna-to-rppa@0.1.0", "tcga-rna@0.1.0"]
+
+
+def test_verify_of_an_unknown_name_is_refused(bank: Path, refused: Callable[..., str]) -> None:
+    assert refused("experts", "verify", "rna-to-rppa", "lipids") == (
+        "'lipids': nothing of this name is installed; see 'codenoise experts list' and "
+        "'codenoise spaces list'"
+    )
+
+
+def test_verify_finds_a_changed_byte_and_says_what_mends_it(
+    own_bank: Callable[[str], Path], run: Run
+) -> None:
+    path = own_bank(PACKAGE) / "denoiser.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    ran = run("experts", "verify", "rna-to-rppa", "--json")
+    assert ran.code == 1
+    (finding,) = json.loads(ran.out)
+    assert finding["reason"] == (
+        f"{path} differs from the checksum in its manifest; reinstall the package"
+    )
+    assert finding["remedy"] == (
+        "pip install --force-reinstall codenoise-expert-rna-to-rppa==0.1.0"
+    )
+    assert run("experts", "verify", "cna-to-rppa").code == 0
+
+
+def test_verify_finds_a_manifest_that_the_weights_were_not_made_for(
+    own_bank: Callable[[str], Path], run: Run
+) -> None:
+    _change(own_bank(PACKAGE) / "expert.json", prediction="x0")
+    ran = run("experts", "verify", "rna-to-rppa", "--json")
+    assert ran.code == 1
+    (finding,) = json.loads(ran.out)
+    assert "was not made for rna-to-rppa@0.1.0" in finding["reason"]
+    assert finding["reason"].endswith(f"; {finding['remedy']}")
+
+
+def test_verify_does_not_mind_the_engine(own_bank: Callable[[str], Path], run: Run) -> None:
+    _change(own_bank(PACKAGE) / "expert.json", engine=">=7")
+    assert run("experts", "verify", "rna-to-rppa").code == 0
+    assert run("experts", "check").code == 1

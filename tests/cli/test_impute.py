@@ -14,6 +14,8 @@ from click.testing import CliRunner
 
 from codenoise.cli.main import cli
 from codenoise.core.cohort.cohort import read_cohort
+from codenoise.registry.recipe import Recipe, read_recipe, write_recipe
+from codenoise.registry.recipe_calibration import LearnedCalibration
 
 Done = Callable[..., str]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "tcga" / "cohort"
@@ -102,7 +104,7 @@ def test_only_the_proteins_have_gaps_to_fill(imputed: tuple[Path, dict[str, Any]
 def test_coherence_has_a_row_per_generated_patient(imputed: tuple[Path, dict[str, Any]]) -> None:
     report = pd.read_csv(imputed[0] / "coherence.csv")
     assert list(report.columns) == [
-        "patient", "target", "status", "experts", "weights", "coherence",
+        "patient", "target", "status", "experts", "weights learned", "weights", "coherence",
         "incoherent_fraction", "redraws", "incoherent_draws",
     ]  # fmt: skip
     for modality in MODALITIES:
@@ -111,6 +113,7 @@ def test_coherence_has_a_row_per_generated_patient(imputed: tuple[Path, dict[str
         assert len(rows) == 64 - len(given)
         assert not set(rows.patient) & given
     assert (report.status == "generated").all()
+    assert not report["weights learned"].any()  # the recipe holds no calibration
     several = report.experts.str.contains(";")
     assert report.coherence[several].between(-1, 1).all()
     assert report.coherence[~several].isna().all()
@@ -138,7 +141,7 @@ def test_provenance_is_complete(
     assert len(content["experts"]) == 12
     for expert in content["experts"].values():
         ((name, entry),) = expert["files"].items()
-        package = expert["distribution"].partition("==")[0].replace("-", "_")
+        package = expert["source"]["distribution"].replace("-", "_")
         assert (bank_site / package / name).stat().st_size == entry["bytes"]
     assert all(digest.startswith("sha256:") for digest in content["spaces"].values())
     assert len(content["spaces"]) == 4
@@ -328,3 +331,134 @@ def test_refused_run_leaves_nothing_behind(
         *_quick(cohort, ensemble, cohort.parent / "out")
     )
     assert [path.name for path in cohort.parent.iterdir()] == ["cohort"]
+
+
+def test_the_trace_has_every_step_of_every_draw(
+    bank: Path, ensemble: Path, cohort: Path, run: Callable[..., Any]
+) -> None:
+    output = cohort.parent / "out"
+    ran = run(*_quick(cohort, ensemble, output, "--trace", output / "trace.parquet"))
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.endswith(f"trace written to {output / 'trace.parquet'}\n")
+    assert (output / "provenance.json").exists()
+    trace = pd.read_parquet(output / "trace.parquet")
+    assert list(trace) == ["target", "patient", "draw", "step", "signal", "distance"]
+    report = pd.read_csv(output / "coherence.csv")
+    assert len(trace) == len(report) * 2 * 5  # draws and steps
+    assert list(trace["patient"].unique()) == list(report.patient)
+    assert trace["distance"].isna().all()  # one expert alone
+    assert trace["signal"][:5].is_monotonic_increasing
+
+
+def test_the_trace_agrees_with_the_coherence_reported(
+    bank: Path, ensemble: Path, tmp_path: Path, done: Done
+) -> None:
+    words = ["--trace", tmp_path / "trace.parquet", "--json"]
+    printed = done(*_quick(EXAMPLE, ensemble, tmp_path / "out", *words))
+    assert json.loads(printed)["output"] == str(tmp_path / "out")
+    trace = pd.read_parquet(tmp_path / "trace.parquet").astype({"patient": str})
+    report = pd.read_csv(tmp_path / "out" / "coherence.csv", index_col="patient")
+    expected = report.coherence.dropna()
+    assert len(expected) > 10
+    found = 1 - trace.groupby("patient")["distance"].mean()
+    assert (found[expected.index] - expected).abs().max() < 1e-4
+
+
+def test_the_trace_can_be_a_picture(
+    bank: Path, ensemble: Path, cohort: Path, done: Done, refused: Callable[..., str]
+) -> None:
+    picture = cohort.parent / "trace.png"
+    done(*_quick(cohort, ensemble, cohort.parent / "out", "--trace", picture))
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    again = _quick(cohort, ensemble, cohort.parent / "new", "--trace", picture)
+    assert refused(*again) == f"{picture} is already there; give another --trace, or --overwrite"
+    assert not (cohort.parent / "new").exists()
+    done(*again, "--overwrite")
+
+
+def test_a_trace_of_no_format_is_refused_before_anything_is_done(
+    bank: Path, ensemble: Path, cohort: Path, refused: Callable[..., str]
+) -> None:
+    words = _quick(cohort, ensemble, cohort.parent / "out", "--trace", "trace.csv")
+    assert refused(*words) == (
+        "trace.csv tells no format of a trace; end its name in .parquet for the values, or in .png "
+        "or .svg or .pdf for a picture"
+    )
+    assert list(cohort.parent.iterdir()) == [cohort]
+
+
+def test_a_trace_that_would_not_fit_is_refused_before_anything_is_done(
+    bank: Path, ensemble: Path, cohort: Path, refused: Callable[..., str]
+) -> None:
+    recipe = read_recipe(ensemble)
+    sampler = recipe.sampler.model_copy(update={"steps": 1000})
+    many = cohort.parent / "many.toml"
+    write_recipe(recipe.model_copy(update={"sampler": sampler}), many)
+    words = _quick(cohort, many, cohort.parent / "out", "--trace", "t.png", "--draws", 10_000)
+    assert refused(*words).startswith("the trace would hold 320,000,000 distances (32 patients")
+    assert not (cohort.parent / "out").exists()
+
+
+def test_a_trace_that_cannot_be_written_leaves_the_result(
+    bank: Path, ensemble: Path, cohort: Path, run: Callable[..., Any]
+) -> None:
+    output = cohort.parent / "out"
+    ran = run(*_quick(cohort, ensemble, output, "--trace", cohort / "cna.csv" / "trace.parquet"))
+    assert ran.code == 1
+    assert ran.out.startswith(f"written to {output}\n")
+    assert "trace.parquet cannot be written: " in ran.err
+    assert (output / "provenance.json").exists()
+
+
+def _calibrated(recipe: Recipe, conditions: list[str], path: Path) -> Path:
+    """The recipe with weights that were learned for patients with these conditions."""
+    entry = {
+        "target": "rppa", "conditions": conditions, "patients": 20,
+        "experts": ["cna-to-rppa@0.1.0"], "values": [[1.0], [1.0]],
+    }  # fmt: skip
+    learned = LearnedCalibration.model_validate(
+        {
+            "cohort": "made up",
+            "cohort_digest": f"sha256:{'0' * 64}",
+            "composition": "mean",
+            "knots": [-5.0, 5.0],
+            "spread": {},
+            "evidence": [],
+            "coefficients": [entry],
+        }
+    )
+    write_recipe(recipe.model_copy(update={"weighting": "stacked", "calibration": learned}), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("conditions", "learned", "note"),
+    [
+        (
+            ["cna"],
+            True,
+            "0 of 32 patient(s) had weights that were not learned, in a target or more",
+        ),
+        (
+            ["cna", "rna"],
+            False,
+            "32 of 32 patient(s) had weights that were not learned, in a target or more: {}",
+        ),
+    ],
+)
+def test_patients_without_learned_weights_are_counted(
+    bank: Path,
+    ensemble: Path,
+    cohort: Path,
+    run: Callable[..., Any],
+    conditions: list[str],
+    learned: bool,
+    note: str,
+) -> None:
+    recipe = _calibrated(read_recipe(ensemble), conditions, cohort.parent / "calibrated.toml")
+    ran = run(*_quick(cohort, recipe, cohort.parent / "out"))
+    assert ran.code == 0
+    report = pd.read_csv(cohort.parent / "out" / "coherence.csv")
+    assert (report["weights learned"] == learned).all()
+    first = ", ".join(map(repr, report.patient[:3])) + " and 29 more"
+    assert ran.err == f"note: {note.format(first)}\n"

@@ -46,6 +46,7 @@ def test_list_names_broken_spaces_on_stderr(
 @pytest.mark.parametrize("name", ["tcga-rppa", "tcga-rppa@0.1.0"])
 def test_show_prints_the_manifest(bank: Path, done: Done, name: str) -> None:
     text = done("spaces", "show", name)
+    assert text.startswith("tcga-rppa@0.1.0 (codenoise-space-tcga-rppa)\n")
     assert "144 (14-3-3_epsilon, 4E-BP1, " in text
     assert "reverse-phase protein array" in text
 
@@ -58,6 +59,9 @@ def test_show_as_json_has_the_features(bank: Path, done: Done) -> None:
     (content,) = json.loads(done("spaces", "show", "tcga-rppa", "--json"))
     assert len(content["features"]) == 144
     assert content["digest"].startswith("sha256:")
+    assert content["source"] == {
+        "kind": "pip", "distribution": "codenoise-space-tcga-rppa", "version": "0.1.0",
+    }  # fmt: skip
 
 
 def test_show_of_an_unknown_space_names_the_installed(

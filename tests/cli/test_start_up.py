@@ -13,7 +13,7 @@ import pytest
 
 from codenoise.cli.main import COMMANDS, cli
 
-HEAVY = ["torch", "pandas", "sklearn", "scipy", "pyarrow", "jinja2"]
+HEAVY = ["torch", "pandas", "sklearn", "scipy", "pyarrow", "jinja2", "huggingface_hub", "httpx2"]
 PROBE = f"""
 import json, sys
 from codenoise.cli.main import main
@@ -31,7 +31,9 @@ finally:
         ["--version"],
         ["experts", "list"],
         ["experts", "list", "--json"],
+        ["experts", "search", "rppa"],
         ["experts", "check"],
+        ["experts", "verify"],
         ["experts", "show", "rna-to-rppa"],
         ["spaces", "list"],
         ["compose", "--dry-run", "--expert", "rna-to-rppa"],
@@ -105,6 +107,11 @@ def test_summary_in_the_list_is_the_start_of_the_command(done: Callable[..., str
         ["experts", "nonsense"],
         ["experts", "list", "--nonsense"],
         ["experts", "show"],
+        ["experts", "add"],
+        ["experts", "remove"],
+        ["pull"],
+        ["pull", "a/b", "--from", "a.lock"],
+        ["lock"],
         ["impute"],
         ["impute", "cohort", "--output", "out"],
         ["impute", "cohort", "-e", "a.toml", "-o", "out", "--draws", "1"],

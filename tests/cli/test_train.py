@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -210,3 +211,37 @@ def test_missing_split_names_the_command_that_makes_one(own: Path, refused: Refu
     (own / "split.csv").unlink()
     message = refused(*_bank(own, "expert", own / "out", *PAIR))
     assert message == f"{own / 'split.csv'} is not there; make it with 'codenoise train split'"
+
+
+def test_multi_needs_three_modalities(tiny: Path, tmp_path: Path, refused: Refused) -> None:
+    message = refused(*_bank(tiny, "multi", tmp_path / "out"))
+    assert "bank.toml has 2 modalities; a multi-condition expert needs at least 3" in message
+
+
+def test_multi_of_an_unknown_target_is_refused(
+    tiny: Path, tmp_path: Path, refused: Refused
+) -> None:
+    message = refused(*_bank(tiny, "multi", tmp_path / "out", "--target", "delta"))
+    assert "target 'delta' is not in" in message
+    assert "which has alpha, beta" in message
+
+
+def test_tune_ranks_trials_and_writes_the_best_for_a_recipe(
+    tiny: Path, tmp_path: Path, done: Done, refused: Refused
+) -> None:
+    pytest.importorskip("optuna")
+    best, journal = tmp_path / "best.toml", tmp_path / "journal"
+    words = [
+        *_bank(tiny, "tune", tmp_path / "out", *PAIR), "--journal", journal, "--trials", 1,
+        "--best", best,
+    ]  # fmt: skip
+    (trial,) = json.loads(done(*words, "--json"))
+    assert (trial["trial"], trial["width"]) == (0, 16)  # the recipe's own settings come first
+    settings = tomllib.loads(best.read_text())["training"]
+    assert settings["width"] == 16
+    assert settings["max_steps"] == 60
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "codenoise-space-tiny-alpha",
+        "codenoise-space-tiny-beta",
+    ]
+    assert "is already there; give another --best, or --overwrite" in refused(*words)

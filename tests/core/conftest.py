@@ -49,10 +49,11 @@ def gaussian_expert() -> Callable[..., Expert]:
         schedule = schedule or linear_schedule()
         return Expert(
             name=f"{condition}-to-x@1",
-            condition=condition,
+            conditions=(condition,),
             target="x",
-            condition_space=f"{condition}-space",
+            condition_spaces=(f"{condition}-space",),
             target_space=space,
+            condition_dims=(np.asarray(gain).shape[1],),
             dim=len(covariance),
             denoiser=GaussianDenoiser(gain, covariance, schedule),
             schedule=schedule,

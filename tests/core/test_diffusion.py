@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codenoise.core.diffusion.denoiser import MLPDenoiser, build_denoiser, time_embedding
+from codenoise.core.diffusion.architectures import build_denoiser
+from codenoise.core.diffusion.denoiser import MLPDenoiser, masked_condition, time_embedding
 from codenoise.core.diffusion.folded import PlainStack, stacks
 from codenoise.core.diffusion.prediction import Prediction, to_epsilon, training_target
 from codenoise.core.diffusion.schedule import linear_schedule, log_snr, schedule_from
@@ -92,9 +93,19 @@ def trained_looking(
     """A network whose normalisation has statistics, as after training."""
     torch.manual_seed(seed)
     shape = {"width": width, "layers": 3, "time_dim": 8}
-    network = build_denoiser("mlp", 4, condition_dim, shape)
+    network = build_denoiser("mlp", 4, [condition_dim], shape)
     for _ in range(3):
         network(torch.randn(64, 4) * 2 + 1, torch.rand(64) * 999, torch.randn(64, condition_dim))
+    return network.eval()
+
+
+def masked_looking(seed: int) -> MLPDenoiser:
+    torch.manual_seed(seed)
+    shape = {"width": 24, "layers": 3, "time_dim": 8}
+    network = build_denoiser("mlp", 4, [3, 5], shape, masked=True)
+    inputs = masked_condition(torch.randn(64, 8), (torch.rand(64, 2) < 0.5).float(), (3, 5))
+    for _ in range(3):
+        network(torch.randn(64, 4) * 2 + 1, torch.rand(64) * 999, inputs)
     return network.eval()
 
 
@@ -104,10 +115,13 @@ def test_folded_stacks_equal_the_networks_they_were_folded_from() -> None:
         trained_looking(0),
         trained_looking(1, condition_dim=7),
         trained_looking(2, width=16),
+        masked_looking(3),
     ]
-    times = [torch.tensor([0.0, 10.5, 999.0]) + i for i in range(3)]
+    times = [torch.tensor([0.0, 10.5, 999.0]) + i for i in range(4)]
     x = torch.randn(6, 4)
     conditions = [torch.randn(6, dim) for dim in (5, 7, 5)]
+    present = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0], [1.0, 1.0], [1.0, 0.0]])
+    conditions.append(masked_condition(torch.randn(6, 8), present, (3, 5)))
     seen = []
     for positions, stack in stacks(networks, times):
         terms = stack.condition_terms([conditions[i] for i in positions])
@@ -118,7 +132,7 @@ def test_folded_stacks_equal_the_networks_they_were_folded_from() -> None:
                 )
                 torch.testing.assert_close(output, wanted, atol=1e-4, rtol=1e-4)
         seen += positions
-    assert sorted(seen) == [0, 1, 2]
+    assert sorted(seen) == [0, 1, 2, 3]
 
 
 def test_networks_of_equal_shape_share_a_stack() -> None:
@@ -141,7 +155,7 @@ def test_a_denoiser_of_another_form_is_called_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("architecture", "parameters", "part"),
     [
-        ("transformer", {}, "'transformer' is unknown; known: mlp"),
+        ("transformer", {}, "'transformer' is unknown; known: mlp, residual, unet"),
         ("mlp", {"depth": 3}, "does not take .*depth"),
         ("mlp", {"width": -1}, "does not take"),
     ],
@@ -150,4 +164,32 @@ def test_architecture_that_cannot_be_built_is_refused(
     architecture: str, parameters: dict[str, int], part: str
 ) -> None:
     with pytest.raises(CodenoiseError, match=part):
-        build_denoiser(architecture, 4, 4, parameters)
+        build_denoiser(architecture, 4, [4], parameters)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("architecture", ["mlp", "residual", "unet"])
+def test_absent_condition_does_not_touch_the_prediction(architecture: str) -> None:
+    torch.manual_seed(0)
+    shape = {"width": 16, "layers": 2, "time_dim": 8}
+    network = build_denoiser(architecture, 4, [3, 5], shape, masked=True).eval()
+    x, values = torch.randn(6, 4), torch.randn(6, 8)
+    absent = torch.tensor([[1.0, 0.0]]).repeat(6, 1)
+    other = torch.cat([values[:, :3], torch.randn(6, 5)], dim=1)
+    first, second = (
+        network(x, torch.full((6,), 9.0), masked_condition(v, absent, (3, 5)))
+        for v in (values, other)
+    )
+    assert torch.equal(first, second)
+    both = network(x, torch.full((6,), 9.0), masked_condition(values, torch.ones(6, 2), (3, 5)))
+    assert not torch.allclose(first, both)
+
+
+def test_a_pair_takes_one_condition() -> None:
+    with pytest.raises(CodenoiseError, match="a pair expert has one condition, not 2"):
+        build_denoiser("mlp", 4, [3, 5], {})
+
+
+def test_a_unet_narrower_than_its_depth_is_refused() -> None:
+    with pytest.raises(CodenoiseError, match="a width of 2 cannot be halved 3 times"):
+        build_denoiser("unet", 4, [3], {"width": 2, "layers": 3})

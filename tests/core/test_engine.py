@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from codenoise.core.diffusion.denoiser import build_denoiser
+from codenoise.core.diffusion.architectures import build_denoiser
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.engine import BLOCK, generate
 from codenoise.core.ensemble.expert import Expert
@@ -25,13 +25,14 @@ def table(ids: list[str], values: object) -> pd.DataFrame:
 
 def network_expert(seed: int, condition: str, schedule_steps: int = 1000) -> Expert:
     torch.manual_seed(seed)
-    network = build_denoiser("mlp", 6, 3, {"width": 32, "layers": 2, "time_dim": 8})
+    network = build_denoiser("mlp", 6, [3], {"width": 32, "layers": 2, "time_dim": 8})
     network(torch.randn(256, 6), torch.rand(256) * 999, torch.randn(256, 3))
     return Expert(
         name=f"{condition}-to-x@1",
-        condition=condition,
+        conditions=(condition,),
         target="x",
-        condition_space=condition,
+        condition_spaces=(condition,),
+        condition_dims=(3,),
         target_space="x",
         dim=6,
         denoiser=network.eval(),
@@ -80,7 +81,7 @@ def test_mean_of_two_experts_lies_between_them_by_their_weights(gaussian_expert:
         gaussian_expert(np.eye(2), covariance, "b", mse=3.0),
     ]
     data = {"a": table(["p"], [[1.0, 0.0]]), "b": table(["p"], [[0.0, 1.0]])}
-    settings = EngineSettings(steps=100, max_retries=0)
+    settings = EngineSettings("inverse-mse", steps=100, max_retries=0)
     result = generate(experts, data, ["p"], draws=3000, settings=settings)
     np.testing.assert_allclose(result.weights[0], [0.75, 0.25])
     np.testing.assert_allclose(result.draws[0].mean(axis=0), [0.75, 0.25], atol=0.06)
@@ -141,7 +142,8 @@ def test_patients_use_the_experts_their_data_allow() -> None:
         "b": table(["only b", "both"], rng.normal(size=(2, 3))),
     }
     ids = ["none", "only a", "both", "only b"]
-    result = generate(experts, data, ids, draws=2, settings=FAST)
+    settings = replace(FAST, weighting="inverse-mse")
+    result = generate(experts, data, ids, draws=2, settings=settings)
     assert result.patients == tuple(ids)
     np.testing.assert_allclose(result.weights, [[0, 0], [1, 0], [2 / 3, 1 / 3], [0, 1]])
     assert np.isnan(result.draws[0]).all()
@@ -214,3 +216,20 @@ def test_a_patient_asked_for_twice_and_no_expert_are_refused(gaussian_expert: Bu
         generate([gaussian_expert(np.eye(2), np.eye(2))], {}, ["p", "p"])
     with pytest.raises(EnsembleError, match="no expert"):
         generate([], {}, ["p"])
+
+
+@pytest.mark.parametrize("settings", [FAST, EngineSettings(sampler="ddpm", steps=100)])
+def test_mirrored_draws_of_a_gaussian_expert_have_its_mean_between_them(
+    gaussian_expert: Build, settings: EngineSettings
+) -> None:
+    expert = gaussian_expert(np.eye(2), 0.5 * np.eye(2))
+    data = {"a": table(["p", "q"], [[1.0, -2.0], [0.0, 3.0]])}
+    paired = generate([expert], data, ["p", "q"], draws=6, settings=settings)
+    assert paired.mirrored
+    middles = (paired.draws[:, ::2] + paired.draws[:, 1::2]) / 2
+    # The sampler is linear here, so a pair's midpoint is where no noise at all would lead.
+    np.testing.assert_allclose(middles, np.broadcast_to(middles[:, :1], middles.shape), atol=1e-4)
+    np.testing.assert_allclose(middles[:, 0], [[1, -2], [0, 3]], atol=0.05)
+    alone = generate([expert], data, ["p"], draws=6, settings=replace(settings, mirrored=False))
+    np.testing.assert_array_equal(alone.draws[0, ::2], paired.draws[0, ::2])
+    assert np.abs(alone.draws[0, 1::2] - paired.draws[0, 1::2]).min() > 1e-3

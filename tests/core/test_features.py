@@ -257,8 +257,8 @@ def test_repeated_names_are_refused_with_the_option_that_merges_them() -> None:
     labels = ["ENSG00000000003.14", "TP53", "ENSG00000000003.15", "TP53"]
     assert check_refusal(labels) == (
         "rna.csv: 2 feature(s) stand more than once, Ensembl versions aside: 'ENSG00000000003', "
-        "'TP53' (columns 'ENSG00000000003.14', 'ENSG00000000003.15'); keep one of each, or say "
-        "merge='mean' or merge='first'"
+        "'TP53' (columns 'ENSG00000000003.14', 'ENSG00000000003.15'); keep one of each, or "
+        "give --merge mean or --merge first (merge in a cohort's TOML)"
     )
 
 

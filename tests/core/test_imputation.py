@@ -32,12 +32,13 @@ DIMS = {"cna": 3, "rna": 3, "rppa": 2}
 # There is no expert from protein to copy number: a patient with protein alone lacks one for it.
 PAIRS = [("cna", "rna"), ("rppa", "rna"), ("rna", "cna"), ("rna", "rppa"), ("cna", "rppa")]
 # A threshold that no distance passes: nothing is redrawn unless a test asks for it.
-NEVER_REJECT = EngineSettings(steps=10, threshold=2.1)
+NEVER_REJECT = EngineSettings("inverse-mse", steps=10, threshold=2.1, mirrored=False)
 REPORT = [
     "patient",
     "target",
     "status",
     "experts",
+    "weights learned",
     "weights",
     "coherence",
     "incoherent_fraction",
@@ -93,9 +94,10 @@ def ensemble() -> Ensemble:
         experts.append(
             Expert(
                 name=f"{condition}-to-{target}@1",
-                condition=condition,
+                conditions=(condition,),
                 target=target,
-                condition_space=spaces[condition].digest,
+                condition_spaces=(spaces[condition].digest,),
+                condition_dims=(DIMS[condition],),
                 target_space=spaces[target].digest,
                 dim=DIMS[target],
                 denoiser=gaussian_denoiser(matrix, error**0.5),

@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import stats
 from sklearn.metrics import r2_score
 
 from codenoise.core.evaluation.metrics import (
+    draw_variance,
+    energy_distance,
     energy_score,
     interval_coverage,
     r2_of_expectation,
@@ -213,3 +216,66 @@ def test_too_few_draws_have_no_coverage(draws: int, level: float) -> None:
 def test_draws_on_the_bound_count_as_covered() -> None:
     real = np.zeros((5, 1))
     assert interval_coverage(real, np.zeros((5, 30, 1))) == 1
+
+
+def mirrored_draws(patients: int, draws: int, *, seed: int = 0) -> tuple[Array, Array]:
+    """Truths and calibrated draws of unit variance; each odd draw mirrors the one before it.
+
+    The middle of a pair is off the expectation by a tenth of a standard deviation.
+    """
+    rng = np.random.default_rng(seed)
+    centre = rng.normal(size=(patients, 1, 2))
+    noise = 0.99**0.5 * rng.normal(size=(patients, draws // 2, 1, 2))
+    middle = 0.1 * rng.normal(size=noise.shape)
+    pairs = np.concatenate([middle + noise, middle - noise], axis=2).reshape(patients, draws, 2)
+    return centre[:, 0] + rng.normal(size=(patients, 2)), centre + pairs
+
+
+@pytest.mark.parametrize("draws", [4, 10, 40])
+def test_measures_of_mirrored_draws_are_without_bias(draws: int) -> None:
+    real, paired = mirrored_draws(20_000, draws)
+    assert draw_variance(paired, mirrored=True).mean() == pytest.approx(1, abs=0.02)
+    assert r2_of_expectation(real, paired, mirrored=True) == pytest.approx(0.5, abs=0.01)
+    independent = energy_score(*gaussian_draws(20_000, 4, 2, 1.0)).mean()
+    score = energy_score(real, paired, mirrored=True).mean()
+    assert score == pytest.approx(independent, rel=0.01)
+
+
+@pytest.mark.parametrize("draws", [20, 40])
+def test_mirrored_draws_cover_ninety_percent(draws: int) -> None:
+    assert interval_coverage(*mirrored_draws(20_000, draws)) == pytest.approx(0.9, abs=0.012)
+
+
+def test_the_mean_of_mirrored_draws_is_close_to_the_expectation() -> None:
+    real, paired = mirrored_draws(20_000, 10)
+    assert r2_pooled(real, paired.mean(axis=1)) == pytest.approx(0.5, abs=0.01)
+
+
+def test_an_unpaired_last_draw_does_not_count() -> None:
+    real, paired = mirrored_draws(50, 6)
+    odd = np.concatenate([paired, paired[:, :1] + 9], axis=1)
+    for measure in (r2_of_expectation, energy_score):
+        np.testing.assert_array_equal(
+            measure(real, odd, mirrored=True), measure(real, paired, mirrored=True)
+        )
+    np.testing.assert_array_equal(
+        draw_variance(odd, mirrored=True), draw_variance(paired, mirrored=True)
+    )
+
+
+def test_one_mirrored_pair_has_a_variance_and_nothing_to_compare() -> None:
+    real, paired = mirrored_draws(2000, 2)
+    assert draw_variance(paired, mirrored=True).mean() == pytest.approx(0.99, abs=0.05)
+    assert math.isnan(r2_of_expectation(real, paired, mirrored=True))
+    assert np.isnan(energy_score(real, paired, mirrored=True)).all()
+
+
+def test_the_energy_distance_is_that_of_scipy() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=40), 0.5 + 2 * rng.normal(size=70)
+    got = energy_distance(first[:, None], second[:, None])
+    assert got == pytest.approx(stats.energy_distance(first, second) ** 2)  # scipy gives the root
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    beside = [np.c_[values, np.zeros((len(values), 2))] @ turn for values in (first, second)]
+    assert energy_distance(*beside) == pytest.approx(got)
+    assert energy_distance(beside[0], beside[0]) == pytest.approx(0, abs=1e-12)

@@ -29,7 +29,7 @@ from codenoise.core.spaces.steps import (
 
 COHORT = Path(__file__).parents[2] / "examples" / "tcga" / "cohort"
 NAN = np.nan
-# Per kind: options, a range of inputs, and whether the step can be undone on it.
+# Per kind: options, and a range of inputs on which the step can be undone; None if it never can.
 CASES: dict[str, tuple[dict[str, Any], tuple[float, float], bool]] = {
     "counts-from-log2": ({"offset": 1.0}, (0, 20), True),
     "cpm": ({}, (1, 1e5), False),
@@ -65,14 +65,13 @@ def uniform(kind: str, patients: int, seed: int, gaps: float = 0.0) -> pd.DataFr
 def real() -> dict[str, pd.DataFrame]:
     """Real tables in the units that the recipes start from: amounts, log2 protein, copies."""
     rna, rppa, cna = (
-        pd.read_csv(COHORT / f"{modality}.csv", index_col="patient")
+        pd.read_csv(COHORT / f"{modality}.csv", index_col="patient").astype(np.float32)
         for modality in ("rna", "rppa", "cna")
     )
-    rppa = rppa.astype(np.float32)
     return {
-        "rna": np.exp2(rna.iloc[:, :200]).astype(np.float32),
+        "rna": np.exp2(rna.iloc[:, :200]),
         "rppa": rppa[varying_features(rppa[covered_features(rppa)])],
-        "cna": (2 * np.exp2(cna)).astype(np.float32),
+        "cna": (2 * np.exp2(cna)),
     }
 
 

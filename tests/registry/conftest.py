@@ -138,7 +138,7 @@ def _recipe(modalities: Sequence[str] = MODALITIES[:2], **fields: Any) -> BankRe
     training = {
         "width": 16, "layers": 2, "time_dim": 8, "condition_width": 8, "batch": 64,
         "learning_rate": 0.02, "condition_noise": 0.0, "ema_decay": 0.9, "max_steps": 60,
-        "validate_every": 20, "validation_draws": 2, "validation_sampler_steps": 5,
+        "validate_every": 20, "validation_draws": 4, "validation_sampler_steps": 5,
     }  # fmt: skip
     described = {
         modality: {

@@ -17,9 +17,12 @@ from codenoise.registry.artifacts import (
     expert_identity,
     file_entry,
     identity_digest,
+    imposter,
     load_tensors,
+    read_header,
     save_tensors,
     verify_files,
+    verify_identity,
     write_manifest,
 )
 from codenoise.registry.manifest import ExpertManifest, read_manifest
@@ -210,3 +213,72 @@ def test_written_manifest_is_whole_or_not_there(
     with pytest.raises(OSError, match="no space left"):
         write_manifest(manifest, tmp_path / "expert.json")
     assert not list(tmp_path.iterdir())
+
+
+def _with_header(path: Path, header: bytes, length: int | None = None) -> Path:
+    path.write_bytes((len(header) if length is None else length).to_bytes(8, "little") + header)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("header", "length", "words"),
+    [
+        (b"{}", 2**63, f"its header should take {2**63} bytes, over 1000000"),
+        (b"{}", 1_000_001, "its header should take 1000001 bytes, over 1000000"),
+        (b"[]", None, "no valid safetensors file"),
+        (b'{"a": 3}', None, "no valid safetensors file"),
+        (b'{"a": {"shape": 3}}', None, "no valid safetensors file"),
+        (b'{"__metadata__": 3}', None, "no valid safetensors file"),
+        (b"[" * 99_999, None, "no valid safetensors file"),
+        (b"\xff", None, "no valid safetensors file"),
+    ],
+    ids=["endless", "long", "list", "number", "shape", "metadata", "deep", "binary"],
+)
+def test_bad_headers_are_refused_before_the_file_is_read(
+    tmp_path: Path, header: bytes, length: int | None, words: str
+) -> None:
+    path = _with_header(tmp_path / "a.safetensors", header, length)
+    for read in (read_header, load_tensors):
+        with pytest.raises(ArtifactError) as caught:
+            read(path)
+        assert words in str(caught.value)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_header_gives_shapes_and_metadata(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_tensors({"m": np.ones((2, 3)), "v": np.ones(4)}, path, {"key": "value"})
+    assert read_header(path) == ({"m": (2, 3), "v": (4,)}, {"key": "value"})
+
+
+def test_weights_made_for_the_manifest_pass(manifest: ExpertManifest) -> None:
+    verify_identity(FOLDER, manifest)
+
+
+def test_weights_made_for_another_manifest_are_refused(manifest: ExpertManifest) -> None:
+    with pytest.raises(ArtifactError, match=r"denoiser\.safetensors was not made for other@0\.1"):
+        verify_identity(FOLDER, manifest.model_copy(update={"name": "other"}))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer in place of the"),
+        (b"  <!DOCTYPE html>", "is an HTML page in place of the file"),
+        (b"\n<HTML>", "is an HTML page in place of the file"),
+        (b"", ""),
+        (b"\0\0", ""),
+    ],
+)
+def test_what_came_in_place_of_a_file_is_known(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "a").write_bytes(content)
+    assert imposter(tmp_path / "a").startswith(words)
+    assert bool(imposter(tmp_path / "a")) == bool(words)
+
+
+def test_the_mend_is_that_of_the_source(manifest: ExpertManifest, tmp_path: Path) -> None:
+    with pytest.raises(
+        ArtifactError, match=r"denoiser\.safetensors is missing; codenoise pull a/b"
+    ):
+        verify_files(tmp_path, manifest, mend="codenoise pull a/b")

@@ -14,13 +14,14 @@ from safetensors import safe_open
 from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.cohort.tables import Table
 from codenoise.core.errors import CodenoiseError, DataError
-from codenoise.registry.bank import train_bank
+from codenoise.registry.bank import Ends, multis_of, train_bank
 from codenoise.registry.bank_recipe import BankRecipe, read_bank_recipe
 from codenoise.registry.bank_spaces import Outcome
+from codenoise.registry.composing import compose
 from codenoise.registry.discovery import discover
 from codenoise.registry.loading import load_space
 from codenoise.registry.manifest import ExpertManifest, SpaceManifest, read_manifest
-from codenoise.registry.recipe import compose, load_ensemble
+from codenoise.registry.resolving import load_ensemble
 
 Split: TypeAlias = "pd.Series[str]"
 Make = Callable[..., BankRecipe]
@@ -122,8 +123,8 @@ def test_manifests_record_data_settings_and_people(
     assert manifest.training.config.items() >= recipe.training.items()
     assert manifest.validation.n == outcome.n_validation
     assert manifest.validation.r2_expectation == outcome.r2
-    assert len(manifest.condition_stats.mean) == 4
-    factor = [len(row) for row in manifest.condition_stats.covariance_factor]
+    assert len(manifest.condition_stats[0].mean) == 4
+    factor = [len(row) for row in manifest.condition_stats[0].covariance_factor]
     assert factor == [1, 2, 3, 4]
     refs = [
         read_manifest(
@@ -150,7 +151,7 @@ def test_condition_statistics_are_those_of_training_latents(
     both = tiny_cohort.mask()[["alpha", "beta"]].all(axis=1)
     train = tiny_split.index[(tiny_split == "train") & both.reindex(tiny_split.index)]
     latents = space.encode(tiny_cohort.tables["alpha"].frame.loc[train]).to_numpy()
-    stats = expert.manifest.condition_stats
+    stats = expert.manifest.condition_stats[0]
     np.testing.assert_allclose(stats.mean, latents.mean(axis=0), atol=1e-5)
     factor = np.zeros((4, 4))
     for i, row in enumerate(stats.covariance_factor):
@@ -190,8 +191,10 @@ def _card(project: Path) -> str:
 def test_model_cards_have_front_matter(trained: tuple[Path, list[Outcome]]) -> None:
     for project in trained[0].iterdir():
         _, front, body = _card(project).split("---\n", 2)
-        keys = [line.partition(":")[0] for line in front.splitlines() if line[0] != "-"]
-        assert keys == ["library_name", "license", "tags"]
+        keys = [line.partition(":")[0] for line in front.splitlines() if line[0] not in "- "]
+        expert = project.name.startswith("codenoise-expert")
+        named = ["license_name"] if expert else []
+        assert keys == ["library_name", "license", *named, "tags", "model-index"]
         assert "library_name: codenoise\n" in front
         assert "- codenoise\n" in front
         assert "\n## Data\n" in body
@@ -199,7 +202,6 @@ def test_model_cards_have_front_matter(trained: tuple[Path, list[Outcome]]) -> N
         # Two licences together have no name on the Hub.
         licences = {"alpha": "cc0-1.0", "beta": "mit"}
         wanted = licences.get(project.name.rpartition("-")[2], "")
-        expert = project.name.startswith("codenoise-expert")
         assert f"license: {'other' if expert else wanted}\n" in front
 
 
@@ -218,8 +220,8 @@ def test_model_card_says_so_where_the_expert_knows_nothing(
     frame = tiny_cohort.tables["beta"].frame.copy()
     frame[(tiny_split.reindex(frame.index) == "validation").to_numpy()] *= -1
     turned = Cohort({**tiny_cohort.tables, "beta": Table(frame, "beta.csv")})
-    pairs = [("alpha", "beta")]
-    outcomes = train_bank(tiny_recipe(), turned, tiny_split, tmp_path, pairs=pairs)
+    experts = [(("alpha",), "beta")]
+    outcomes = train_bank(tiny_recipe(), turned, tiny_split, tmp_path, experts=experts)
     assert outcomes[2].r2 <= 0
     assert warning in _card(tmp_path / name)
 
@@ -287,7 +289,7 @@ def test_run_that_dies_while_writing_leaves_no_half_of_a_project(
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr("codenoise.registry.building.write_manifest", full)
+        patch.setattr("codenoise.registry.project.write_manifest", full)
         with pytest.raises(OSError, match="no space left"):
             train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
     assert not list(tmp_path.iterdir())
@@ -302,12 +304,45 @@ def test_one_pair_alone_is_the_same_as_in_the_bank(
     tiny_split: Split,
     tiny_recipe: Make,
 ) -> None:
-    pairs = [("beta", "alpha")]
-    outcomes = train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path, pairs=pairs)
+    experts = [(("beta",), "alpha")]
+    outcomes = train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path, experts=experts)
     assert [outcome.name for outcome in outcomes] == ["tiny-alpha", "tiny-beta", "beta-to-alpha"]
     assert _weights(tmp_path).items() < _weights(trained[0]).items()
     train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
     assert _weights(tmp_path) == _weights(trained[0])
+
+
+def test_multi_condition_expert_is_trained_packaged_and_used(
+    tmp_path: Path,
+    tiny_cohort: Cohort,
+    tiny_split: Split,
+    tiny_recipe: Make,
+    put: Callable[..., Path],
+) -> None:
+    recipe = tiny_recipe(["alpha", "beta", "gamma_g"])
+    experts = [ends for ends in multis_of(list(recipe.modalities)) if ends[1] == "beta"]
+    outcomes = train_bank(recipe, tiny_cohort, tiny_split, tmp_path / "plugins", experts=experts)
+    trained = outcomes[-1]
+    label = tiny_split.reindex(tiny_cohort.measured("beta").index)
+    assert (trained.name, trained.n_train) == ("multi-to-beta", (label == "train").sum())
+    site = tmp_path / "site"
+    for project in (tmp_path / "plugins").iterdir():
+        put(site, project)
+    inventory = discover(path=[str(site)])
+    (expert,) = inventory.experts
+    assert (expert.manifest.kind, expert.manifest.conditions) == ("multi", "alpha+gamma_g")
+    means = [stats.mean for stats in expert.manifest.condition_stats]
+    assert [len(mean) for mean in means] == [4, 4]
+    card = (expert.folder / "README.md").read_text()
+    assert "from **alpha+gamma_g**, any subset of these" in card
+    ensemble = load_ensemble(compose(inventory), inventory)
+    test = tiny_cohort.subset(tiny_split.index[tiny_split == "test"])
+    given = Cohort({name: test.tables[name] for name in ("alpha", "gamma_g")})
+    partly = ensemble.encode(given) | {"gamma_g": ensemble.encode(given)["gamma_g"].iloc[:5]}
+    patients = sorted(partly["alpha"].index)
+    generated = ensemble.generate("beta", partly, patients, draws=2)
+    assert np.isfinite(generated.draws).all()
+    assert generated.weights.tolist() == [[1.0]] * len(patients)
 
 
 def test_number_of_workers_does_not_change_the_weights(
@@ -455,11 +490,11 @@ def test_too_few_patients_are_reported_and_nothing_is_written_for_them(
 
 
 @pytest.mark.parametrize(
-    ("pairs", "words"),
+    ("experts", "words"),
     [
-        ([("alpha", "delta")], "'delta' is not in the bank recipe, which has alpha, beta"),
-        ([("delta", "alpha")], "'delta' is not in the bank recipe"),
-        ([("alpha", "alpha")], "condition and target are both 'alpha'"),
+        ([(("alpha",), "delta")], "'delta' is not in the bank recipe, which has alpha, beta"),
+        ([(("delta",), "alpha")], "'delta' is not in the bank recipe"),
+        ([(("alpha",), "alpha")], "condition and target are both 'alpha'"),
     ],
 )
 def test_pair_that_cannot_be_trained_is_refused_before_anything_is_written(
@@ -467,11 +502,11 @@ def test_pair_that_cannot_be_trained_is_refused_before_anything_is_written(
     tiny_cohort: Cohort,
     tiny_split: Split,
     tiny_recipe: Make,
-    pairs: list[tuple[str, str]],
+    experts: list[Ends],
     words: str,
 ) -> None:
     with pytest.raises(DataError, match=words):
-        train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path, pairs=pairs)
+        train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path, experts=experts)
     assert not list(tmp_path.iterdir())
 
 

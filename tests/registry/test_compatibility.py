@@ -103,7 +103,7 @@ def test_broken_plugin_is_named_with_the_command_that_reinstalls_it(site: Path) 
     finding = _findings(site)["rna-to-rppa"]
     assert (finding.kind, finding.ok) == ("broken", False)
     assert "denoiser.safetensors is missing" in finding.reason
-    assert finding.remedy == "pip install --force-reinstall 'codenoise-expert-rna-to-rppa==0.1.0'"
+    assert finding.remedy == "pip install --force-reinstall codenoise-expert-rna-to-rppa==0.1.0"
 
 
 def test_nothing_installed_gives_no_finding(tmp_path: Path) -> None:

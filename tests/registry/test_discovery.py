@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from codenoise.core.errors import ArtifactError
-from codenoise.registry.discovery import Inventory, discover
+from codenoise.registry.discovery import Inventory, Plugin, discover
+from codenoise.registry.manifest import ExpertManifest
+from codenoise.registry.sources import Package
 
 Put = Callable[..., Path]
 PACKAGE = "codenoise_expert_rna_to_rppa"
@@ -38,7 +40,7 @@ def test_installed_plugins_are_found(site: Path) -> None:
     assert spaces == ["tcga-cna@0.1.0", "tcga-rna@0.1.0", "tcga-rppa@0.1.0", "tcga-wsi@0.1.0"]
     assert not broken
     found = inventory.experts[1]
-    assert (found.distribution, found.distribution_version) == (DISTRIBUTION, "0.1.0")
+    assert found.source == Package(distribution=DISTRIBUTION, version="0.1.0")
     assert found.folder == site / PACKAGE
 
 
@@ -142,14 +144,45 @@ def test_broken_plugin_is_listed_as_such_and_breaks_no_other(
     assert broken.entry == "rna-to-rppa"
     assert reason in broken.reason
     assert "\n" not in broken.reason
-    if how not in ("no-name", "no-metadata"):
-        assert broken.distribution == DISTRIBUTION
     if how not in ("no-name", "no-version", "no-metadata"):
-        assert broken.distribution_version == "0.1.0"
+        assert broken.where == f"{DISTRIBUTION} 0.1.0"
+        assert broken.remedy == f"pip install --force-reinstall {DISTRIBUTION}==0.1.0"
     monkeypatch.setenv("CODENOISE_STRICT", "1")
     with pytest.raises(ArtifactError, match="CODENOISE_STRICT=1 makes this fatal") as caught:
         discover(path=[str(site)], checksums=True)
     assert broken.reason in str(caught.value)
+
+
+def test_ten_broken_in_ten_ways_break_none_of_the_others(tmp_path: Path, put: Put) -> None:
+    ways = (
+        "no-record", "no-manifest", "bad-json", "unknown-field", "wrong-major", "no-weights",
+        "truncated-weights", "wrong-checksum", "code-value", "no-version",
+    )  # fmt: skip
+    site = tmp_path / "site"
+    sound = ("expert-cna-to-rppa", "expert-wsi-to-rppa", "space-tcga-rppa", "space-tcga-wsi")
+    for plugin in sound:
+        put(site, plugin)
+    for how in ways:
+        alone = tmp_path / how
+        put(alone, "expert-rna-to-rppa")
+        BREAKINGS[how][0](alone)
+        # A name of its own, so that none counts as a second copy of another.
+        for path in sorted(alone.iterdir()):
+            target = site / path.name.replace("rna_to_rppa", f"broken_{how.replace('-', '_')}")
+            shutil.move(path, target)
+        for path in site.glob(f"*broken_{how.replace('-', '_')}*.dist-info/*"):
+            text = path.read_text().replace(
+                "expert_rna_to_rppa", f"expert_broken_{how}".replace("-", "_")
+            )
+            path.write_text(text.replace(DISTRIBUTION, f"codenoise-expert-broken-{how}"))
+    inventory = discover(path=[str(site)], checksums=True)
+    assert [plugin.reference for plugin in inventory.plugins] == [
+        "cna-to-rppa@0.1.0", "wsi-to-rppa@0.1.0", "tcga-rppa@0.1.0", "tcga-wsi@0.1.0",
+    ]  # fmt: skip
+    assert len(inventory.broken) == len(ways)
+    reasons = {broken.where.split()[0]: broken.reason for broken in inventory.broken}
+    for how in ways:
+        assert BREAKINGS[how][1] in reasons[f"codenoise-expert-broken-{how}"]
 
 
 @pytest.mark.parametrize(
@@ -230,12 +263,29 @@ def test_first_on_the_path_wins_over_a_broken_copy(site: Path, tmp_path: Path, p
     assert not discover(path=[str(site), str(tmp_path / "again")]).broken
 
 
-def test_twins_of_two_distributions_are_both_listed(site: Path, put: Put) -> None:
-    put(site, "expert-rna-to-rppa", distribution="their-rppa")
+def _rna_to_rppa(site: Path) -> list[Plugin[ExpertManifest]]:
     experts = discover(path=[str(site)]).experts
-    assert [p.distribution for p in experts if p.manifest.name == "rna-to-rppa"] == [
-        DISTRIBUTION, "their-rppa",
-    ]  # fmt: skip
+    return [plugin for plugin in experts if plugin.manifest.name == "rna-to-rppa"]
+
+
+def test_twins_of_equal_content_count_once_and_keep_both_sources(site: Path, put: Put) -> None:
+    put(site, "expert-rna-to-rppa", distribution="their-rppa")
+    (plugin,) = _rna_to_rppa(site)
+    assert plugin.source.label == DISTRIBUTION
+    assert [source.label for source in plugin.also] == ["their-rppa"]
+    assert plugin.comes_from(DISTRIBUTION)
+    assert plugin.comes_from("their.RPPA")
+    assert not plugin.comes_from("other-rppa")
+
+
+def test_twins_of_different_content_are_both_listed(site: Path, put: Put) -> None:
+    put(
+        site,
+        "expert-rna-to-rppa",
+        distribution="their-rppa",
+        change=lambda content: content.update(citation="Another."),
+    )
+    assert [p.source.label for p in _rna_to_rppa(site)] == [DISTRIBUTION, "their-rppa"]
 
 
 def test_unrelated_distributions_are_not_read(site: Path) -> None:

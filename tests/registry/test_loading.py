@@ -47,8 +47,12 @@ def test_loaded_spaces_have_the_digest_of_their_manifest(site: Path) -> None:
 def test_loaded_expert_runs_and_keeps_the_shape(site: Path) -> None:
     plugin = _expert(site)
     expert = load_expert(plugin)
-    assert (expert.name, expert.condition, expert.target) == ("rna-to-rppa@0.1.0", "rna", "rppa")
-    assert expert.condition_space == plugin.manifest.condition[0].digest
+    assert (expert.name, expert.conditions, expert.target) == (
+        "rna-to-rppa@0.1.0",
+        ("rna",),
+        "rppa",
+    )
+    assert expert.condition_spaces == (plugin.manifest.condition[0].digest,)
     assert expert.target_space == plugin.manifest.target.digest
     assert expert.validation_mse == plugin.manifest.validation.mse
     assert expert.prediction == plugin.manifest.prediction
@@ -88,7 +92,7 @@ def test_weights_of_another_expert_are_refused_for_their_identity(
     with pytest.raises(ArtifactError, match=r"was not made for rna-to-rppa@0\.1\.0") as caught:
         load_expert(_expert(site))
     assert str(site / PACKAGE / "denoiser.safetensors") in str(caught.value)
-    assert "reinstall codenoise-expert-rna-to-rppa" in str(caught.value)
+    assert "pip install --force-reinstall codenoise-expert-rna-to-rppa==0.1.0" in str(caught.value)
 
 
 def test_manifest_changed_after_training_is_refused_for_its_identity(
@@ -136,13 +140,14 @@ def _schedule(**fields: object) -> Callable[[Content], object]:
         (_parameters(width=-1), "does not take .*-1"),
         (_parameters(width=128), "does not fit its architecture"),
         (_parameters(layers=3), "does not fit its architecture"),
+        (_parameters(width=10**6), r"'hidden.0.bias' is \(256,\), by the fields 'architecture'"),
         (_schedule(steps=-5), "schedule 'linear'"),
         (_schedule(steps=1), "schedule 'linear' needs steps >= 2"),
         (_schedule(beta_start=0.5, beta_end=0.1), "beta_start <= beta_end"),
         (lambda m: m["schedule"]["parameters"].pop("beta_end"), "lacks the parameter 'beta_end'"),
     ],
     ids=[
-        "unknown", "extra", "text", "negative", "width", "layers",
+        "unknown", "extra", "text", "negative", "width", "layers", "huge",
         "steps", "step", "betas", "beta",
     ],
 )  # fmt: skip

@@ -40,7 +40,9 @@ def refusal(tmp_path: Path) -> Callable[..., str]:
 def test_bundled_expert_manifests_read(path: Path) -> None:
     manifest = read_manifest(path, ExpertManifest)
     assert manifest.reference == f"{manifest.name}@{manifest.version}"
-    assert manifest.name == f"{manifest.condition[0].modality}-to-{manifest.target.modality}"
+    source = "multi" if manifest.kind == "multi" else manifest.conditions
+    assert manifest.name == f"{source}-to-{manifest.target.modality}"
+    assert (manifest.kind == "multi") == (len(manifest.condition) > 1)
 
 
 @pytest.mark.parametrize("path", sorted(PLUGINS.glob("*/*/space.json")), ids=lambda p: p.parts[-3])
@@ -55,8 +57,7 @@ def test_bundled_experts_refer_to_bundled_spaces() -> None:
     spaces = [read_manifest(p, SpaceManifest).ref for p in PLUGINS.glob("*/*/space.json")]
     for path in PLUGINS.glob("*/*/expert.json"):
         manifest = read_manifest(path, ExpertManifest)
-        assert manifest.target in spaces
-        assert manifest.condition[0] in spaces
+        assert all(ref in spaces for ref in (*manifest.condition, manifest.target))
 
 
 def test_manifests_do_not_change() -> None:
@@ -91,6 +92,17 @@ def test_unknown_field_is_refused_with_the_nearest_known(
 
 
 Change = Callable[[Content], object]
+
+
+def _second_condition(content: Content) -> None:
+    content["condition"].append(content["condition"][0] | {"modality": "mirna"})
+
+
+def _same_condition_twice(content: Content) -> None:
+    content["kind"] = "multi"
+    content["condition"].append(content["condition"][0])
+
+
 FAULTS: dict[str, tuple[Change, str]] = {
     "missing": (lambda m: m.pop("license"), "'license' is missing"),
     "missing-nested": (lambda m: m["validation"].pop("mse"), "'validation.mse' is missing"),
@@ -100,7 +112,9 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "negative": (lambda m: m["validation"].update(mse=-1), "'validation.mse'"),
     "nan": (lambda m: m["validation"].update(mse=float("nan")), "validation.mse"),
     "infinity": (lambda m: m["validation"].update(mse=float("inf")), "validation.mse"),
-    "two-conditions": (lambda m: m["condition"].append(m["target"]), "'condition'"),
+    "two-conditions": (_second_condition, "a pair has one condition, not 2"),
+    "condition-twice": (_same_condition_twice, "condition names a modality twice: rna, rna"),
+    "stats-lacking": (lambda m: m["condition_stats"].pop(), "condition_stats has 0 entries"),
     "no-condition": (lambda m: m.update(condition=[]), "'condition'"),
     "other-kind": (lambda m: m.update(kind="space"), "'kind'"),
     "prediction": (lambda m: m.update(prediction="noise"), "'prediction'"),
@@ -119,9 +133,9 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "file-escape": (lambda m: m["files"].update({"../a.json": m["files"].popitem()[1]}), "../a"),
     "file-code": (lambda m: m["files"].update({"run.py": m["files"].popitem()[1]}), "run.py"),
     "no-pair": (lambda m: m.update(target=m["condition"][0]), "both 'rna'"),
-    "mean": (lambda m: m["condition_stats"].update(mean=[0.0]), "condition_stats.mean"),
-    "factor": (lambda m: m["condition_stats"]["covariance_factor"].pop(), "covariance_factor"),
-    "factor-row": (lambda m: m["condition_stats"]["covariance_factor"][3].pop(), "covariance_fac"),
+    "mean": (lambda m: m["condition_stats"][0].update(mean=[0.0]), "condition_stats.0.mean"),
+    "factor": (lambda m: m["condition_stats"][0]["covariance_factor"].pop(), "covariance_factor"),
+    "factor-row": (lambda m: m["condition_stats"][0]["covariance_factor"][3].pop(), "covariance_f"),
     "schema-number": (lambda m: m.update(schema_version=1), "schema_version"),
     "schema-word": (lambda m: m.update(schema_version="one"), "schema_version"),
     "schema-missing": (lambda m: m.pop("schema_version"), "schema_version"),

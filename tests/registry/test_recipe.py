@@ -9,19 +9,17 @@ import pytest
 import tomli_w
 
 from codenoise.core.errors import EnsembleError
+from codenoise.registry.composing import compose
 from codenoise.registry.discovery import Inventory, discover
 from codenoise.registry.recipe import (
     Coherence,
     ExpertChoice,
     Recipe,
     Sampler,
-    compose,
-    load_ensemble,
-    provenance,
     read_recipe,
-    resolve,
     write_recipe,
 )
+from codenoise.registry.resolving import load_ensemble, provenance, resolve
 
 Content = dict[str, Any]
 Put = Callable[..., Path]
@@ -48,8 +46,13 @@ def _better(content: Content) -> None:
 def test_compose_takes_every_pair_that_ends_in_a_target(bank: Path) -> None:
     inventory = discover()
     recipe = compose(inventory, ["wsi", "rppa"])
-    ends = [(p.manifest.target.modality, p.reference) for p in inventory.experts]
-    wanted = [reference for end in ("wsi", "rppa") for target, reference in ends if target == end]
+    by_condition = sorted(inventory.experts, key=lambda p: p.manifest.conditions)
+    wanted = [
+        p.reference
+        for end in ("wsi", "rppa")
+        for p in by_condition
+        if p.manifest.target.modality == end
+    ]
     assert recipe.targets == ["wsi", "rppa"]
     assert [name.replace("==", "@") for name in _chosen(recipe)] == wanted
     assert len(wanted) >= 6
@@ -233,7 +236,7 @@ def test_distribution_says_which_twin_is_meant(
     recipe = compose(_found(site), experts=[f"{distribution}:{NAME}"])
     write_recipe(recipe, tmp_path / "ensemble.toml")
     experts, _ = resolve(read_recipe(tmp_path / "ensemble.toml"), _found(site))
-    assert [plugin.distribution for plugin in experts] == [distribution]
+    assert [plugin.source.label for plugin in experts] == [distribution]
 
 
 def test_experts_of_different_target_spaces_are_refused_in_one_line(site: Path, put: Put) -> None:
@@ -290,7 +293,7 @@ def test_a_short_recipe_has_defaults(tmp_path: Path) -> None:
     path.write_text('targets = ["rppa"]\n[[experts]]\nname = "rna-to-rppa"\n')
     recipe = read_recipe(path)
     assert (recipe.coherence, recipe.sampler) == (Coherence(), Sampler())
-    assert recipe.weighting == "inverse-mse"
+    assert recipe.weighting == "precision-gain"
     assert recipe.experts == [ExpertChoice(name=NAME, version="")]
 
 
@@ -319,9 +322,11 @@ def test_folder_in_place_of_a_recipe_is_refused(tmp_path: Path) -> None:
         ({"coherence": {"treshold": 1.0}}, "'coherence.treshold' is unknown; did you mean 'thres"),
         ({"sampler": {"step": 5}}, "'sampler.step' is unknown; did you mean 'steps'?"),
         ({"experts": [{"name": "a", "verison": ">1"}]}, "'experts.0.verison' is unknown; did you"),
-        ({"weighting": "inverse_mse"}, "'weighting'"),
-        ({"weighting": "fixed"}, "'weighting'"),
-        ({"sampler": {"name": "euler"}}, "'sampler.name'"),
+        ({"weighting": "fixed"}, "'fixed' goes with a table [weights] of expert = number"),
+        ({"weights": {"rna-to-rppa": 1.0}}, "'fixed' goes with a table [weights]"),
+        ({"weights": {"rna-to-rppa": -1.0}, "weighting": "fixed"}, "'weights.rna-to-rppa'"),
+        ({"weighting": "stacked"}, "which 'codenoise calibrate' writes"),
+        ({"composition": "sum"}, "'composition'"),
         ({"sampler": {"steps": 0}}, "'sampler.steps'"),
         ({"sampler": {"steps": 1001}}, "'sampler.steps'"),
         ({"coherence": {"threshold": 3.0}}, "'coherence.threshold'"),
@@ -399,9 +404,35 @@ def test_recipe_becomes_an_ensemble(site: Path) -> None:
     recipe = compose(inventory, sampler=Sampler(steps=5))
     ensemble = load_ensemble(recipe, inventory)
     assert ensemble.targets == ["rppa"]
-    assert [expert.condition for expert in ensemble.experts_for("rppa")] == ["cna", "rna"]
+    assert [expert.conditions for expert in ensemble.experts_for("rppa")] == [("cna",), ("rna",)]
     assert set(ensemble.spaces) == {"cna", "rna", "rppa"}
     assert ensemble.settings == recipe.settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"weighting": "best"},
+            "the recipe: field 'weighting': weighting 'best' is unknown; known: adaptive, fixed, "
+            "inverse-mse, precision-gain, softmax-inverse-mse, stacked, uniform; install the "
+            "plugin that adds it",
+        ),
+        (
+            {"sampler": Sampler(name="euler")},
+            "the recipe: field 'sampler.name': sampler 'euler' is unknown; known: ddim, ddpm, "
+            "dpm-solver++, heun; install the plugin that adds it",
+        ),
+    ],
+    ids=["weighting", "sampler"],
+)
+def test_names_that_no_plugin_adds_are_refused_when_the_ensemble_is_loaded(
+    site: Path, settings: Content, message: str
+) -> None:
+    inventory = _found(site)
+    with pytest.raises(EnsembleError) as caught:
+        load_ensemble(compose(inventory, **settings), inventory)
+    assert str(caught.value) == message
 
 
 def test_provenance_holds_the_digests_of_everything_in_play(site: Path) -> None:
@@ -412,7 +443,7 @@ def test_provenance_holds_the_digests_of_everything_in_play(site: Path) -> None:
     (expert,) = (p for p in inventory.experts if p.manifest.name == NAME)
     assert record["experts"] == {
         "rna-to-rppa@0.1.0": {
-            "distribution": f"{DISTRIBUTION}==0.1.0",
+            "source": {"kind": "pip", "distribution": DISTRIBUTION, "version": "0.1.0"},
             "files": {
                 "denoiser.safetensors": expert.manifest.files["denoiser.safetensors"].model_dump()
             },

@@ -4,13 +4,16 @@ from codenoise.core.spaces.steps.base import Step
 from codenoise.core.spaces.steps.filling import FillKnn, FillMedian
 from codenoise.core.spaces.steps.pipeline import (
     STEPS,
+    Recipe,
     apply_steps,
     fit_steps,
     invert_steps,
     load_steps,
+    select_training,
     store_steps,
 )
 from codenoise.core.spaces.steps.selection import (
+    MAX_FEATURE_GAPS,
     covered_features,
     expressed_features,
     outlier_samples,
@@ -27,6 +30,7 @@ from codenoise.core.spaces.steps.transforms import (
 )
 
 __all__ = [
+    "MAX_FEATURE_GAPS",
     "STEPS",
     "Clip",
     "CopyRatio",
@@ -36,6 +40,7 @@ __all__ = [
     "FillMedian",
     "Log",
     "MedianCentre",
+    "Recipe",
     "Standardise",
     "Step",
     "apply_steps",
@@ -45,6 +50,7 @@ __all__ = [
     "invert_steps",
     "load_steps",
     "outlier_samples",
+    "select_training",
     "store_steps",
     "varying_features",
 ]

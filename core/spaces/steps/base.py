@@ -91,6 +91,7 @@ class StoredStep:
 # Requirements of a step's fields: what a value has to be, in words and as a function.
 POSITIVE = {"expected": "more than 0", "holds": lambda value: 0 < value < np.inf}
 NOT_NEGATIVE = {"expected": "0 or more", "holds": lambda value: 0 <= value < np.inf}
+SHARE = {"expected": "from 0 to 1", "holds": lambda value: 0 <= value <= 1}
 VECTOR = {
     "expected": "one finite value per feature",
     "holds": lambda value: value.ndim == 1 and np.isfinite(value).all(),
@@ -135,7 +136,8 @@ def per_feature(statistic: pd.Series, kind: str) -> Float32:
     if len(empty):
         raise DataError(
             f"step {kind!r}: no training patient has a value for {len(empty)} of "
-            f"{len(statistic)} features: {first_few(empty)}; leave them out (covered_features)"
+            f"{len(statistic)} features: {first_few(empty)}; leave them out by the step "
+            f"'covered-features'"
         )
     return statistic.to_numpy(dtype=np.float32)
 

@@ -20,6 +20,13 @@ from codenoise.core.spaces.steps.base import (
     refuse_cells,
 )
 from codenoise.core.spaces.steps.filling import FillKnn, FillMedian
+from codenoise.core.spaces.steps.selection import (
+    CoveredFeatures,
+    ExpressedFeatures,
+    OutlierSamples,
+    Selection,
+    VaryingFeatures,
+)
 from codenoise.core.spaces.steps.transforms import (
     Clip,
     CopyRatio,
@@ -40,14 +47,51 @@ _CLASSES: tuple[type[Step], ...] = (
     FillKnn,
     Standardise,
     Clip,
+    ExpressedFeatures,
+    CoveredFeatures,
+    VaryingFeatures,
+    OutlierSamples,
 )
 STEPS: Mapping[str, type[Step]] = {step.kind: step for step in _CLASSES}
 
 
-def fit_steps(
-    train: pd.DataFrame, recipe: Sequence[tuple[str, Mapping[str, Option]]]
-) -> tuple[Step, ...]:
+Recipe = Sequence[tuple[str, Mapping[str, Option]]]
+
+
+def select_training(train: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
+    """The training patients and features that the selections of a recipe leave.
+
+    Each selection sees the values as the steps before it leave them, fitted on what the selections
+    before it have left.
+
+    Parameters
+    ----------
+    train, recipe
+        As in `fit_steps`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Values as they were given; to be given to `fit_steps` with the same recipe.
+
+    Raises
+    ------
+    DataError
+        As in `fit_steps`.
+    """
+    chosen = [number for number, (kind, _) in enumerate(recipe) if _is_selection(kind)]
+    frame = train.astype(np.float32) if chosen else train
+    for kind, options in recipe[: chosen[-1] + 1] if chosen else ():
+        step = _fitted(frame, kind, options)
+        with naming_cells(frame.index, frame.columns):
+            frame = step.selected(frame) if isinstance(step, Selection) else _applied(step, frame)
+    return train.loc[frame.index, frame.columns]
+
+
+def fit_steps(train: pd.DataFrame, recipe: Recipe) -> tuple[Step, ...]:
     """Fit steps one after another, each on training values as the steps before it leave them.
+
+    Selections select nothing here, see `select_training`.
 
     Parameters
     ----------
@@ -65,14 +109,25 @@ def fit_steps(
     steps: list[Step] = []
     frame = train.astype(np.float32)
     for kind, options in recipe:
-        step_class = _step_class(kind)
-        checked = _fit_options(step_class, options)
-        with naming_cells(frame.index, frame.columns):
-            step = step_class.fit(frame, **checked)
-        values = apply_steps([step], frame.to_numpy(), rows=frame.index, columns=frame.columns)
-        frame = pd.DataFrame(values, index=frame.index, columns=frame.columns)
-        steps.append(step)
+        steps.append(_fitted(frame, kind, options))
+        frame = _applied(steps[-1], frame)
     return tuple(steps)
+
+
+def _fitted(train: pd.DataFrame, kind: str, options: Mapping[str, Option]) -> Step:
+    step_class = _step_class(kind)
+    checked = _fit_options(step_class, options)
+    with naming_cells(train.index, train.columns):
+        return step_class.fit(train, **checked)
+
+
+def _applied(step: Step, frame: pd.DataFrame) -> pd.DataFrame:
+    values = apply_steps([step], frame.to_numpy(), rows=frame.index, columns=frame.columns)
+    return pd.DataFrame(values, index=frame.index, columns=frame.columns)
+
+
+def _is_selection(kind: str) -> bool:
+    return issubclass(_step_class(kind), Selection)
 
 
 def _fit_options(step: type[Step], options: Mapping[str, Option]) -> dict[str, Option]:

@@ -200,8 +200,8 @@ class Standardise(StoredStep):
         if len(constant):
             raise DataError(
                 f"step {cls.kind!r}: {len(constant)} of {len(train.columns)} features are the same "
-                f"in all training patients: {first_few(constant)}; leave them out "
-                f"(varying_features)"
+                f"in all training patients: {first_few(constant)}; leave them out by the step "
+                f"'varying-features'"
             )
         return cls(mean, per_feature(exact.std(ddof=0), cls.kind))
 

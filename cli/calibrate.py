@@ -1,0 +1,151 @@
+"""``codenoise calibrate``: learn how experts combine and how wide draws are, from known values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from codenoise.cli.output import json_option, print_json, print_table, progress_bars
+from codenoise.cli.reading import reading_options
+from codenoise.core.ensemble.settings import DEFAULT_WEIGHTING, Composition
+from codenoise.core.errors import CodenoiseError
+from codenoise.registry.discovery import discover
+from codenoise.registry.recipe import read_recipe, write_recipe
+from codenoise.registry.resolving import load_ensemble
+
+if TYPE_CHECKING:
+    from codenoise.core.cohort.options import ReadOptions
+
+
+@click.command()
+@click.argument("ensemble_path", metavar="ENSEMBLE", type=click.Path(path_type=Path))
+@click.argument("cohort", type=click.Path(path_type=Path))
+@click.option(
+    "--split",
+    "split_path",
+    type=click.Path(path_type=Path),
+    help="CSV of patient,split; only the patients of --part are used.",
+)
+@click.option(
+    "--part",
+    type=click.Choice(["validation", "test"]),
+    default="validation",
+    show_default=True,
+    help="Patients of the split to learn from.",
+)
+@click.option(
+    "--composition",
+    type=click.Choice(get_args(Composition)),
+    default="product",
+    show_default=True,
+    help="product: scores add up, the prior takes the surplus; mean: the paper's weighted mean.",
+)
+@click.option(
+    "--draws",
+    type=click.IntRange(19),
+    default=39,
+    show_default=True,
+    help="Draws per patient behind the spread.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of noise and draws.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="Recipe to write; ENSEMBLE itself by default, with --overwrite.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the recipe if it is there.")
+@click.option("--dry-run", is_flag=True, help="Show the evidence and write nothing.")
+@reading_options
+@json_option
+def calibrate(
+    ensemble_path: Path,
+    cohort: Path,
+    split_path: Path | None,
+    part: str,
+    composition: Composition,
+    draws: int,
+    seed: int,
+    output: Path | None,
+    overwrite: bool,
+    dry_run: bool,
+    reading: ReadOptions,
+    as_json: bool,
+) -> None:
+    """Learn weights and spread of ENSEMBLE from COHORT and store them in the recipe.
+
+    COHORT holds patients whose targets are measured and that no expert was trained on. For each
+    target and each set of conditions with at least 20 such patients, what every expert counts at
+    each noise level is learned by least squares; then, per latent dimension, how far draws have to
+    spread for 90% intervals to hold 90% of the true values. Other sets of conditions keep
+    the default weights.
+
+    \b
+    Example:
+      codenoise calibrate ensemble.toml tcga --split split.csv -o calibrated.toml
+    """
+    from codenoise.core.cohort.cohort import read_cohort
+    from codenoise.core.cohort.splits import read_split, split_part
+    from codenoise.core.ensemble.calibrating import calibrate as learn
+    from codenoise.registry.recipe_calibration import stored
+
+    target_path = output or ensemble_path
+    if target_path.exists() and not (overwrite or dry_run):
+        raise CodenoiseError(
+            f"{target_path} is already there; give another --output, or --overwrite"
+        )
+    recipe = read_recipe(ensemble_path)
+    ensemble = load_ensemble(recipe, discover())
+    given = read_cohort(cohort, list(ensemble.spaces), features=ensemble.features, **reading)
+    if split_path is not None:
+        given = split_part(given, read_split(split_path), part, f"{cohort} and {split_path}")
+    if ensemble.calibration is not None:  # what was learned before has no part in the evidence
+        settings = replace(ensemble.settings, weighting=DEFAULT_WEIGHTING, composition="mean")
+        ensemble = replace(ensemble, calibration=None, settings=settings)
+    with progress_bars() as progress:
+        learned, evidence = learn(
+            ensemble,
+            ensemble.encode(given),
+            composition=composition,
+            draws=draws,
+            seed=seed,
+            progress=progress,
+        )
+    assert learned.calibration is not None
+    changed = recipe.model_copy(
+        update={
+            "weighting": learned.settings.weighting,
+            "composition": composition,
+            "calibration": stored(learned.calibration, evidence, str(cohort), given.digest()),
+        }
+    )
+    if not dry_run:
+        write_recipe(changed, target_path)
+    rows = [asdict(entry) for entry in evidence]
+    if as_json:
+        print_json({"recipe": changed.model_dump(mode="json"), "evidence": rows})
+        return
+    written = "would be written to" if dry_run else "written to"
+    print_table(
+        [_shown(row) for row in rows],
+        f"{written} {target_path}; before and after, on the calibration patients "
+        f"(coverage after: each half by the other)",
+    )
+    kept = {(entry.target, entry.conditions) for entry in learned.calibration.coefficients}
+    click.echo(f"{len(kept)} sets of conditions learned", err=True)
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "target": row["target"],
+        "patients": row["patients"],
+        "R2 before": row["r2_before"],
+        "R2 after": row["r2_after"],
+        "energy before": row["energy_before"],
+        "energy after": row["energy_after"],
+        "90% before": row["coverage_before"],
+        "90% after": row["coverage_after"],
+    }

@@ -1,0 +1,157 @@
+"""``codenoise spaces encode`` and ``decode``: tables to latents and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from codenoise.cli.output import json_option, print_json, progress_bars
+from codenoise.cli.reading import reading_options
+from codenoise.core.errors import CodenoiseError, DataError, SpaceError
+from codenoise.registry.discovery import discover
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from codenoise.core.cohort.options import ReadOptions
+    from codenoise.core.spaces.space import Space
+
+space_option = click.option(
+    "--space", "name", required=True, help="Installed space, NAME or NAME@VERSION."
+)
+output_option = click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File to write (.parquet, .csv, .tsv; text may be compressed).",
+)
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace the file if it is there."
+)
+
+
+@click.command()
+@click.argument("table", type=click.Path(path_type=Path))
+@space_option
+@output_option
+@overwrite_option
+@reading_options
+@json_option
+def encode(
+    table: Path,
+    name: str,
+    output: Path,
+    overwrite: bool,
+    reading: ReadOptions,
+    as_json: bool,
+) -> None:
+    """Turn TABLE into latents of a space: a file, or a cohort that has one of the space's modality.
+
+    Text and parquet with a row per patient are read some patients at a time, so that memory does
+    not grow with the table. Any other file, one with a row per feature among them, is read whole,
+    and it is said so.
+
+    \b
+    Example:
+      codenoise spaces encode my_cohort --space tcga-rna --output rna_latents.parquet
+    """
+    from codenoise.core.cohort.cohort import find_table
+    from codenoise.core.cohort.writing import write_chunks
+    from codenoise.core.spaces.streaming import latent_names
+
+    _check_output(output, overwrite)
+    space = _space(name)
+    path, chosen = find_table(table, space.modality)
+    latents, changes = _encoded(space, path, {**reading, **chosen})
+    write_chunks([latents.set_axis(latent_names(space), axis=1)], output)
+    _report(output, len(latents), space, changes, as_json)
+
+
+def _encoded(space: Space, path: Path, options: ReadOptions) -> tuple[pd.DataFrame, Sequence[str]]:
+    """Latents and what was changed in reading."""
+    from codenoise.core.cohort.chunks import WholeOnlyError, read_chunks
+    from codenoise.core.cohort.cohort import Cohort
+    from codenoise.core.cohort.tables import read_table
+    from codenoise.core.spaces.streaming import encode_chunks
+
+    features, modality = space.features, space.modality
+    try:
+        chunks = read_chunks(path, features=features, modality=modality, **options)
+    except WholeOnlyError as problem:
+        click.echo(f"note: {problem}", err=True)
+        table = read_table(path, features=features, modality=modality, **options)
+        measured = Cohort({modality: table}).measured(modality)
+        return space.encode(measured, table.source), table.changes
+    with progress_bars() as progress:
+        return encode_chunks(space, chunks, path.name, progress), chunks.changes
+
+
+@click.command()
+@click.argument("latents", type=click.Path(path_type=Path))
+@space_option
+@output_option
+@overwrite_option
+@json_option
+def decode(latents: Path, name: str, output: Path, overwrite: bool, as_json: bool) -> None:
+    """Turn LATENTS, written by 'codenoise spaces encode', into features in the space's units.
+
+    \b
+    Example:
+      codenoise spaces decode rna_latents.parquet --space tcga-rna --output rna.parquet
+    """
+    from codenoise.core.cohort.chunks import WholeOnlyError, read_chunks
+    from codenoise.core.cohort.writing import write_chunks
+    from codenoise.core.spaces.streaming import decode_chunks
+
+    _check_output(output, overwrite)
+    space = _space(name)
+    try:
+        chunks = read_chunks(latents, orientation="patients-as-rows", width=len(space.features))
+    except WholeOnlyError:
+        raise DataError(f"{latents} is no file that 'codenoise spaces encode' wrote") from None
+    write_chunks(decode_chunks(space, chunks, str(latents)), output)
+    _report(output, len(chunks.patients), space, chunks.changes, as_json)
+
+
+def _check_output(output: Path, overwrite: bool) -> None:
+    from codenoise.core.cohort.writing import check_table_name
+
+    check_table_name(output)
+    if output.exists() and not overwrite:
+        raise CodenoiseError(f"{output} is already there; give another --output, or --overwrite")
+
+
+def _space(name: str) -> Space:
+    """The newest installed space of a name."""
+    from packaging.version import Version
+
+    from codenoise.registry.loading import load_space
+
+    spaces = discover().spaces
+    matching = [p for p in spaces if name in (p.manifest.name, p.reference)]
+    if not matching:
+        have = ", ".join(p.manifest.name for p in spaces) or "none"
+        raise SpaceError(f"space {name!r} is not installed; installed: {have}")
+    newest = max(matching, key=lambda plugin: Version(plugin.manifest.version))
+    twins = [p for p in matching if p.reference == newest.reference]
+    if len(twins) > 1:
+        sources = " and ".join(plugin.source.label for plugin in twins)
+        raise SpaceError(
+            f"{newest.reference} is installed with different content by {sources}; remove one"
+        )
+    return load_space(newest)
+
+
+def _report(
+    output: Path, patients: int, space: Space, changes: Sequence[str], as_json: bool
+) -> None:
+    for change in changes:
+        click.echo(f"note: {change}", err=True)
+    if as_json:
+        print_json({"output": str(output), "space": space.reference, "patients": patients})
+    else:
+        click.echo(f"{patients} patients written to {output}")

@@ -1,0 +1,156 @@
+"""``codenoise experts add | remove | export``: what comes into the local store and goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.core.errors import CodenoiseError, first_few
+from codenoise.registry.compatibility import findings
+from codenoise.registry.discovery import discover
+from codenoise.registry.folders import spaces_of
+from codenoise.registry.lock import lock_of, write_lock
+from codenoise.registry.lookalikes import lookalikes
+from codenoise.registry.plugin import Inventory
+from codenoise.registry.pull import add as add_folder
+from codenoise.registry.sources import Package
+from codenoise.registry.store import Installed, StoreItem, items
+from codenoise.registry.store import remove as remove_item
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@json_option
+def add(folder: Path, as_json: bool) -> None:
+    """Copy the expert or space of FOLDER into the local store, with the spaces it brings.
+
+    FOLDER holds expert.json and denoiser.safetensors, or space.json and encoder.safetensors, or is
+    the project of a plugin package; the spaces of an expert may stand in spaces/NAME. Everything is
+    checked first, and nothing of it is imported or executed.
+
+    \b
+    Example:
+      codenoise experts add plugins/codenoise-expert-rna-to-rppa
+    """
+    installed = add_folder(folder)
+    if as_json:
+        print_json([asdict(one) for one in installed])
+    else:
+        print_installed(installed)
+    warn_of_new(installed)
+
+
+def print_installed(installed: Sequence[Installed]) -> None:
+    """Print what came into the store."""
+    print_table(
+        [{"kind": one.kind, "name": one.reference, "outcome": one.outcome} for one in installed]
+    )
+
+
+def warn_of_new(installed: Sequence[Installed]) -> None:
+    """Say on stderr what is odd about what was installed: its name, or that it is not usable."""
+    inventory = discover()
+    names = {one.reference.partition("@")[0] for one in installed if one.outcome != "already there"}
+    for warning in lookalikes(inventory, names):
+        click.echo(f"warning: {warning}", err=True)
+    references = {one.reference for one in installed}
+    for finding in findings(inventory):
+        if finding.reference in references and not finding.ok:
+            click.echo(f"note: {finding.reference} {finding.reason}; {finding.remedy}", err=True)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@json_option
+def remove(name: str, yes: bool, as_json: bool) -> None:
+    """Remove expert or space NAME from the local store.
+
+    NAME may read NAME@VERSION, NAME@VERSION-DIGEST, or SOURCE:NAME. What pip installed is left to
+    pip.
+
+    \b
+    Example:
+      codenoise experts remove rna-to-rppa@0.1.0
+    """
+    inventory = discover()
+    item = _chosen(name, inventory)
+    needing = _needing(item, inventory)
+    if needing:
+        click.echo(f"note: {first_few(needing)} cannot be used without {item.reference}", err=True)
+    if not yes:
+        click.confirm(f"remove {item.reference} ({item.folder})?", abort=True, err=True)
+    remove_item(item)
+    if as_json:
+        print_json({"removed": item.reference, "folder": str(item.folder)})
+    else:
+        click.echo(f"removed {item.reference}")
+
+
+def _chosen(name: str, inventory: Inventory) -> StoreItem:
+    """The one item of the store that a user means."""
+    found = [item for item in items() if item.matches(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        which = first_few(f"{item.name}@{item.folder.name}" for item in found)
+        raise CodenoiseError(f"{name!r} may be any of {which}; say which")
+    packages = [
+        source.distribution
+        for plugin in inventory.plugins
+        if name in (plugin.manifest.name, plugin.reference)
+        for source in (plugin.source, *plugin.also)
+        if isinstance(source, Package)
+    ]
+    if packages:
+        raise CodenoiseError(f"{name} was installed by pip; run: pip uninstall {packages[0]}")
+    raise CodenoiseError(f"{name!r} is not in the local store; see 'codenoise experts list'")
+
+
+def _needing(item: StoreItem, inventory: Inventory) -> list[str]:
+    """Experts that have no other copy of a space."""
+    mine = [p for p in inventory.spaces if p.folder == item.folder and not p.also]
+    digests = {plugin.manifest.digest for plugin in mine}
+    return [
+        expert.reference
+        for expert in inventory.experts
+        if digests & {ref.digest for ref in spaces_of(expert.manifest)}
+    ]
+
+
+@click.command()
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=Path("installed.lock"),
+    show_default=True,
+    help="File to write.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
+@json_option
+def export(output: Path, overwrite: bool, as_json: bool) -> None:
+    """Write everything that is installed to a file: name, version, digest and source of each.
+
+    'codenoise pull --from FILE' brings it all back, here or elsewhere: from the Hub at the same
+    commit, from folders, and names what pip has to install.
+
+    \b
+    Example:
+      codenoise experts export --output installed.lock
+    """
+    if output.exists() and not overwrite:
+        raise CodenoiseError(f"{output} is already there; give another --output, or --overwrite")
+    lock = lock_of(discover(checksums=True).plugins)
+    write_lock(lock, output)
+    if as_json:
+        print_json(lock.model_dump(mode="json"))
+        return
+    click.echo(
+        f"{len(lock.experts)} experts and {len(lock.spaces)} spaces written to {output}; "
+        f"'codenoise pull --from {output}' brings them back"
+    )

@@ -1,0 +1,160 @@
+"""``codenoise experts new``, ``package`` and ``publish``: from an idea to what others install."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from codenoise.cli.output import json_option, print_json, print_table
+
+folder_argument = click.argument("folder", type=click.Path(path_type=Path))
+
+
+@click.command()
+@click.argument("name")
+@click.option("--condition", required=True, help="Modality to generate from.")
+@click.option("--target", required=True, help="Modality to generate.")
+@click.option(
+    "--condition-space",
+    metavar="[SOURCE:]NAME[@VERSION]",
+    help="Which installed space of the condition, where there are several.",
+)
+@click.option(
+    "--target-space",
+    metavar="[SOURCE:]NAME[@VERSION]",
+    help="Which installed space of the target, where there are several.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    help="Folder to put the project in. [default: this one]",
+)
+@json_option
+def new(
+    name: str,
+    condition: str,
+    target: str,
+    condition_space: str | None,
+    target_space: str | None,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Write the project of a new expert NAME, to be installed as it stands and trained later.
+
+    It lives in installed spaces, so that it works together with all other experts of these. Its
+    weights know nothing until its train.py was run.
+
+    \b
+    Example:
+      codenoise experts new my-rna-to-rppa --condition rna --target rppa
+    """
+    from codenoise.registry.discovery import discover
+    from codenoise.registry.scaffold import new_expert
+
+    folder = new_expert(
+        name,
+        condition,
+        target,
+        discover(),
+        output,
+        condition_space=condition_space,
+        target_space=target_space,
+    )
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    if as_json:
+        print_json({"folder": str(folder), "files": [file.as_posix() for file in files]})
+        return
+    print_table([{"file": file.as_posix()} for file in files], f"written to {folder}")
+    click.echo(f"next: pip install {folder}, then see {folder / 'README.md'}")
+
+
+@click.command()
+@folder_argument
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=Path("dist"),
+    show_default=True,
+    help="Folder of the wheel.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the wheel if it is there.")
+@json_option
+def package(folder: Path, output: Path, overwrite: bool, as_json: bool) -> None:
+    """Build a wheel of the expert or space in FOLDER, checked before and after.
+
+    FOLDER holds expert.json or space.json and the files that it names, or is the project of a
+    plugin. The same files give the same wheel, byte for byte.
+
+    \b
+    Example:
+      codenoise experts package codenoise-expert-my-rna-to-rppa
+    """
+    from codenoise.registry.discovery import discover
+    from codenoise.registry.wheel import package as build
+
+    wheel = build(folder, output, discover(), overwrite=overwrite)
+    if as_json:
+        print_json(asdict(wheel) | {"path": str(wheel.path)})
+        return
+    row = {
+        "wheel": wheel.path.name,
+        "holds": wheel.reference,
+        "needs": ", ".join(wheel.requires) or "nothing",
+        "bytes": wheel.bytes,
+        "checksum": wheel.sha256[:19],
+    }
+    print_table([row], f"written to {output}")
+    click.echo(f"next: pip install {wheel.path}")
+
+
+@click.command()
+@folder_argument
+@click.argument("repository", metavar="ORG/NAME")
+@click.option("--private", is_flag=True, help="If the repository is made, make it private.")
+@click.option("--message", "-m", help="Of the commit. [default: name and version]")
+@click.option("--dry-run", is_flag=True, help="Show what would be uploaded, and stop.")
+@json_option
+def publish(
+    folder: Path, repository: str, private: bool, message: str | None, dry_run: bool, as_json: bool
+) -> None:
+    """Publish the expert or space in FOLDER as repository ORG/NAME of the Hugging Face Hub.
+
+    FOLDER holds expert.json or space.json and the files that it names, or is the project of a
+    plugin. The spaces of an expert go with it. The repository is made if it is not there; needs a
+    login with 'hf auth login'.
+
+    \b
+    Example:
+      codenoise experts publish codenoise-expert-my-rna-to-rppa my-lab/my-rna-to-rppa --dry-run
+    """
+    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
+
+    from codenoise.registry.discovery import discover
+    from codenoise.registry.hub import split_reference
+    from codenoise.registry.publish import prepare
+    from codenoise.registry.publish import publish as upload
+
+    split_reference(repository)  # a wrong name is told of before anything is read
+    release = prepare(folder, discover())
+    rows = [{"file": path, "bytes": size} for path, size in release.sizes.items()]
+    if dry_run:
+        if as_json:
+            print_json({"repository": repository, "files": rows, "card": release.card})
+            return
+        print_table(rows, f"{release.manifest.reference} would be uploaded to {repository}:")
+        click.echo(f"README.md:\n\n{release.card}")
+        return
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    published = upload(release, repository, private=private, message=message)
+    if as_json:
+        print_json(asdict(published) | {"files": rows})
+        return
+    print_table(rows, f"{release.manifest.reference}: {published.outcome} at {published.url}")
+    click.echo(f"others get it with: codenoise pull {published.repo}@{published.commit}")

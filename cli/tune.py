@@ -1,0 +1,113 @@
+"""``codenoise train tune``: search the paper's grid of settings for one expert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from codenoise.cli.output import print_json, print_table, progress_bars
+from codenoise.cli.train import bank_options, packages_done, train
+from codenoise.core.errors import CodenoiseError
+from codenoise.core.files import atomic_file
+
+if TYPE_CHECKING:
+    from codenoise.core.cohort.options import ReadOptions
+
+
+@train.command()
+@bank_options
+@click.option("--condition", required=True, help="Modality to generate from.")
+@click.option("--target", required=True, help="Modality to generate.")
+@click.option(
+    "--trials", type=click.IntRange(1), default=20, show_default=True, help="Settings to try."
+)
+@click.option("--minutes", type=click.FloatRange(0), help="Begin no trial after this time.")
+@click.option(
+    "--journal",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File that keeps all trials; the same file goes on where it stopped.",
+)
+@click.option(
+    "--best",
+    type=click.Path(path_type=Path),
+    help="TOML to write: the best trial as [training] of a recipe.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the file of --best if it is there.")
+def tune(
+    cohort: Path,
+    recipe: Path,
+    split_path: Path,
+    output: Path,
+    reading: ReadOptions,
+    as_json: bool,
+    condition: str,
+    target: str,
+    trials: int,
+    minutes: float | None,
+    journal: Path,
+    best: Path | None,
+    overwrite: bool,
+) -> None:
+    """Try network sizes, batches and rates for one expert, and rank them by energy score.
+
+    The recipe's own settings are tried first. No package of an expert is written; spaces that are
+    not in the output folder are fitted and written there. Needs pip install 'codenoise[tune]'.
+
+    \b
+    Example:
+      codenoise train tune tcga --condition rna --target rppa --recipe tcga.toml \\
+          --split split.csv --output plugins --minutes 30 --journal rna-to-rppa.journal
+    """
+    from codenoise.core.cohort.cohort import read_cohort
+    from codenoise.core.cohort.splits import read_split
+    from codenoise.core.diffusion.tuning import tune as search
+    from codenoise.core.threads import one_torch_thread
+    from codenoise.registry.bank import expert_data
+    from codenoise.registry.bank_recipe import read_bank_recipe
+
+    if best is not None and best.exists() and not overwrite:
+        raise CodenoiseError(f"{best} is already there; give another --best, or --overwrite")
+    bank = read_bank_recipe(recipe)
+    given = read_cohort(cohort, [condition, target], **reading)
+    ends = ((condition,), target)
+    with packages_done() as report:
+        data = expert_data(
+            bank, given, read_split(split_path), output, ends, lambda o: report(o, 1, 2)
+        )
+    with progress_bars() as progress, one_torch_thread():
+        found = search(
+            data["train"],
+            data["validation"],
+            bank.config(),
+            journal,
+            trials=trials,
+            seconds=None if minutes is None else 60 * minutes,
+            progress=lambda done, total: progress("trials", done, total),
+        )
+    rows: list[dict[str, Any]] = [
+        {
+            "trial": trial.number,
+            **trial.settings,
+            "energy score": trial.energy_score,
+            "R2": trial.r2_expectation,
+            "seconds": trial.seconds,
+        }
+        for trial in found
+    ]
+    if best is not None:
+        _write_best(best, bank.training | found[0].settings)
+    if as_json:
+        print_json(rows)
+    else:
+        where = f"; the best is in {best}" if best is not None else ""
+        print_table(rows, f"{len(rows)} trials in {journal}, best first{where}")
+
+
+def _write_best(path: Path, settings: dict[str, Any]) -> None:
+    import tomli_w
+
+    with atomic_file(path) as temporary:
+        temporary.write_text(tomli_w.dumps({"training": settings}))

@@ -1,0 +1,140 @@
+"""Tables of any length to latents and back, some patients at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Unpack
+
+import numpy as np
+import pandas as pd
+
+from codenoise.core.cohort.chunks import Chunks, read_chunks
+from codenoise.core.cohort.options import ReadOptions
+from codenoise.core.errors import DataError, first_few
+from codenoise.core.spaces.scale import Moments, check_moments
+from codenoise.core.spaces.space import Float32, Space
+
+Progress = Callable[[str, int, int], None]
+
+
+def encode_file(
+    space: Space,
+    path: Path,
+    *,
+    progress: Progress | None = None,
+    **options: Unpack[ReadOptions],
+) -> pd.DataFrame:
+    """Turn a table of features into latents without ever holding it whole.
+
+    Latents and refusals are those of `read_table` and `Space.encode`; only the transform that would
+    mend a wrong scale is looked for among the first patients alone.
+
+    Parameters
+    ----------
+    space
+        What to encode with.
+    path
+        A table of text or parquet with patients as rows, see `read_chunks`.
+    progress
+        Called with what is counted, how many are done and how many there are.
+    options
+        As in `read_table`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Latents, shape ``(patients, dim)``, float32; of the patients who have any value.
+
+    Raises
+    ------
+    WholeOnlyError
+        If the table cannot be read in chunks.
+    DataError, SpaceError
+        As in `read_table` and `Space.encode`.
+    """
+    chunks = read_chunks(path, features=space.features, modality=space.modality, **options)
+    return encode_chunks(space, chunks, path.name, progress)
+
+
+def encode_chunks(
+    space: Space, chunks: Chunks, source: str, progress: Progress | None = None
+) -> pd.DataFrame:
+    """Latents of a table that comes in chunks; see `encode_file`."""
+    # Of no patient: a table that lacks the space's features is refused before it is read.
+    space.encode(pd.DataFrame(columns=chunks.features), source)
+    patients = pd.Index(chunks.patients, dtype=str)
+    latents = np.empty((len(patients), space.dim), dtype=np.float32)
+    known = np.zeros(len(patients), dtype=np.bool_)
+    moments = Moments.of(np.empty((0, len(space.features)), dtype=np.float32))
+    some: Float32 | None = None
+    done = 0
+
+    def check() -> None:
+        if some is not None:
+            check_moments(
+                moments, some, space.center, space.scale, source, space.reference, space.unit
+            )
+
+    for frame in chunks.frames:
+        measured = frame[frame.notna().any(axis=1)]
+        values = measured.reindex(columns=list(space.features)).to_numpy(dtype=np.float32)
+        moments = moments.joined(Moments.of(values))
+        some = values if some is None else some
+        places = patients.get_indexer(measured.index)
+        patients.name = frame.index.name
+        try:
+            latents[places] = space.encode(measured, source, any_scale=True).to_numpy()
+        except DataError:
+            check()  # values of another scale are the first thing to say, as in `Space.encode`
+            raise
+        known[places] = True
+        done += len(frame)
+        if progress is not None:
+            progress("patients", done, len(chunks.patients))
+    check()
+    found = pd.DataFrame(latents, index=patients)
+    return found if known.all() else found[known]
+
+
+def latent_names(space: Space) -> list[str]:
+    """What the columns of latents are called in files: latents of another space are told by it."""
+    return [f"{space.reference}:{number}" for number in range(space.dim)]
+
+
+def decode_chunks(space: Space, chunks: Chunks, source: str) -> Iterator[pd.DataFrame]:
+    """Features of latents that come in chunks, in the units of the space.
+
+    Parameters
+    ----------
+    space
+        What to decode with.
+    chunks
+        Latents, their columns named by `latent_names`.
+    source
+        What to call them in messages.
+
+    Raises
+    ------
+    DataError
+        If a dimension or a value is missing.
+    """
+    names = latent_names(space)
+    absent = [name for name in names if name not in chunks.features]
+    if absent:
+        raise DataError(
+            f"{source} holds no latents of space {space.reference}: {len(absent)} of {space.dim} "
+            f"columns are missing, {first_few(absent)}; give what 'codenoise spaces encode' wrote"
+        )
+    if not chunks.patients:
+        nobody = pd.Index([], name="patient", dtype=str)
+        yield pd.DataFrame(columns=list(space.features), index=nobody, dtype=np.float32)
+    for frame in chunks.frames:
+        latents = frame[names]
+        gaps = latents.isna().any(axis=1)
+        if gaps.any():
+            raise DataError(
+                f"{source}, patient {gaps.idxmax()!r}: a latent is missing; leave the patient out"
+            )
+        decoded = space.decode(latents.to_numpy(dtype=np.float32))
+        yield pd.DataFrame(decoded, index=frame.index, columns=list(space.features))

@@ -1,0 +1,11 @@
+"""Adds the architecture ``linear``: the smallest denoiser that looks at its condition."""
+
+from codenoise.registry.hooks import hookimpl
+
+
+@hookimpl
+def codenoise_architectures():
+    """The network, imported only now."""
+    from codenoise_example_linear import LinearDenoiser
+
+    return {"linear": LinearDenoiser}

@@ -1,0 +1,12 @@
+"""Adds the catalogue of an institute: a shared folder of experts, and a repository on the Hub."""
+
+import os
+
+from codenoise.registry.hooks import hookimpl
+
+
+@hookimpl
+def codenoise_sources():
+    """Folders by their absolute paths, and repositories of the Hub."""
+    shared = os.environ.get("INSTITUTE_EXPERTS", "/srv/institute/experts")
+    return {"institute": [shared, "institute/rna-to-rppa"]}
