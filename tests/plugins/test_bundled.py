@@ -10,7 +10,7 @@ import pytest
 
 from codenoise.core.cohort.cohort import read_cohort
 from codenoise.core.cohort.splits import read_split
-from codenoise.registry.bank import train_bank
+from codenoise.registry.bank import multis_of, pairs_of, train_bank
 from codenoise.registry.bank_recipe import read_bank_recipe
 from codenoise.registry.compatibility import findings
 from codenoise.registry.discovery import discover
@@ -31,17 +31,26 @@ def test_every_bundled_plugin_is_sound() -> None:
 @pytest.mark.usefixtures("bank")
 def test_every_ordered_pair_of_the_four_modalities_is_there() -> None:
     pairs = {
-        (plugin.manifest.condition[0].modality, plugin.manifest.target.modality)
+        (plugin.manifest.conditions, plugin.manifest.target.modality)
         for plugin in discover().experts
     }
     assert set(permutations(FIRST, 2)) <= pairs
 
 
 @pytest.mark.usefixtures("bank")
+def test_every_modality_has_a_multi_condition_expert_of_all_others() -> None:
+    modalities = list(read_bank_recipe(PLUGINS / "tcga.toml").modalities)
+    experts = [p.manifest for p in discover().experts if p.manifest.kind == "multi"]
+    got = {(m.conditions, m.target.modality) for m in experts}
+    assert got == {("+".join(used), target) for used, target in multis_of(modalities)}
+
+
+@pytest.mark.usefixtures("bank")
 def test_licences_are_those_of_the_sources() -> None:
     recipe = read_bank_recipe(PLUGINS / "tcga.toml")
     for plugin in discover().experts:
-        ends = (plugin.manifest.condition[0].modality, plugin.manifest.target.modality)
+        refs = (*plugin.manifest.condition, plugin.manifest.target)
+        ends = [ref.modality for ref in refs]
         for modality in ends:
             assert recipe.modalities[modality].license in plugin.manifest.license
         assert ("CC-BY-NC-SA-4.0" in plugin.manifest.license) == ("wsi" in ends)
@@ -82,7 +91,9 @@ def test_bank_was_made_from_train_and_validation_patients_alone(tmp_path: Path) 
     recipe, split = read_bank_recipe(PLUGINS / "tcga.toml"), read_split(SPLIT)
     cohort = read_cohort(FULL, list(recipe.modalities))
     cohort = cohort.subset(split.index[split != "test"])
-    outcomes = train_bank(recipe, cohort, split, root)
+    modalities = list(recipe.modalities)
+    experts = [*pairs_of(modalities), *multis_of(modalities)]
+    outcomes = train_bank(recipe, cohort, split, root, experts=experts)
     assert {outcome.status for outcome in outcomes} <= {"up to date", "too few patients"}
 
 
