@@ -9,13 +9,11 @@ OUT := demo-output
 
 demo: .venv-demo/installed
 	$(DEMO)/codenoise experts list
-	$(DEMO)/codenoise compose --modality rna --modality rppa --modality cna --modality wsi \
-		--output $(OUT)/ensemble.toml --overwrite
-	$(DEMO)/codenoise impute examples/tcga/cohort --ensemble $(OUT)/ensemble.toml \
-		--output $(OUT)/imputed --draws 50 --overwrite
+	$(DEMO)/codenoise impute examples/tcga/cohort --ensemble examples/tcga/ensemble.toml \
+		--output $(OUT)/imputed --draws 20 --overwrite
 	$(DEMO)/codenoise evaluate truth $(OUT)/imputed --truth examples/tcga/truth
 
-.venv-demo/installed: pyproject.toml constraints.txt $(wildcard core/*.py core/*/*.py registry/*.py cli/*.py) $(wildcard plugins/*/*/*.json)
+.venv-demo/installed: pyproject.toml constraints.txt $(wildcard core/*.py core/*/*.py core/*/*/*.py registry/*.py cli/*.py) $(wildcard plugins/*/*/*.json)
 	$(PYTHON) -m venv --clear .venv-demo
 	$(DEMO)/pip install --quiet --constraint constraints.txt setuptools .
 	$(DEMO)/pip install --quiet --no-build-isolation $(wildcard plugins/codenoise-*/)

@@ -80,8 +80,8 @@ def calibrate(
     COHORT holds patients whose targets are measured and that no expert was trained on. For each
     target and each set of conditions with at least 20 such patients, what every expert counts at
     each noise level is learned by least squares; then, per latent dimension, how far draws have to
-    spread for 90% intervals to hold 90% of the true values. Other sets of conditions keep
-    the default weights.
+    spread for 90% intervals to hold 90% of the true values. Other sets of conditions, and targets
+    whose learned weights do not lower the energy score, keep the default weights.
 
     \b
     Example:
@@ -119,7 +119,7 @@ def calibrate(
         update={
             "weighting": learned.settings.weighting,
             "composition": composition,
-            "calibration": stored(learned.calibration, evidence, str(cohort), given.digest()),
+            "calibration": stored(learned.calibration, evidence, cohort.name, given.digest()),
         }
     )
     if not dry_run:
@@ -148,4 +148,5 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         "energy after": row["energy_after"],
         "90% before": row["coverage_before"],
         "90% after": row["coverage_after"],
+        "weights": "learned" if row["learned"] else "default",
     }

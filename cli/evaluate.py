@@ -42,7 +42,7 @@ def evaluate() -> None:
     help="CSV of patient,split; its test patients are generated.",
 )
 @click.option(
-    "--draws", type=click.IntRange(2), default=3, show_default=True, help="Draws per patient."
+    "--draws", type=click.IntRange(4), default=10, show_default=True, help="Draws per patient."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="JSON file of the results.")

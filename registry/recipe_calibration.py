@@ -37,6 +37,7 @@ class CalibrationEvidence(Strict):
     energy_after: float
     coverage_before: float
     coverage_after: float
+    learned: bool
 
 
 class LearnedCalibration(Strict):

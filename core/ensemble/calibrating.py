@@ -35,7 +35,7 @@ LEVEL = 0.9
 KNOTS, LEVELS = 9, 25
 # Enough rows for a few dozen coefficients; more patients repeat less.
 ROWS, REPEATS = 1600, 4
-RIDGE, SHRINK = 1e-3, 1000
+RIDGE, SHRINK = 1e-2, 1000
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,9 @@ class Evidence:
         Share of true values in the 90% interval of the draws, with learned coefficients.
     coverage_after
         The same with the spread corrected, each half of the patients by the other half.
+    learned
+        Whether the learned coefficients were kept: where they do not lower the energy score on
+        these patients, the default weights stay and only the spread is corrected.
     """
 
     target: str
@@ -66,6 +69,7 @@ class Evidence:
     energy_after: float
     coverage_before: float
     coverage_after: float
+    learned: bool = True
 
 
 def calibrate(
@@ -129,20 +133,30 @@ def calibrate(
     calibration = Calibration(composition, tuple(knots.round(4).tolist()), tuple(entries))
     settings = replace(ensemble.settings, weighting=STACKED, composition=composition)
     learned = replace(ensemble, settings=settings, calibration=calibration)
+    unlearned = replace(learned, calibration=replace(calibration, coefficients=()))
     spread: dict[str, tuple[float, ...]] = {}
-    evidence = []
+    evidence, kept = [], set()
     for target in ensemble.targets:
         patients = _known_patients(ensemble, latents, target, minimum)
         real = latents[target].loc[patients].to_numpy()
-        values = [
+        drawn = [
             model.generate(target, latents, patients, draws=draws, seed=seed, progress=progress)
-            for model in (ensemble, learned)
+            for model in (ensemble, learned, unlearned)
         ]
-        before, after = (generation.draws for generation in values)
+        before, after, default = (generation.draws for generation in drawn)
         mirrored = settings.mirrored
+        # What fits the noise of each level best need not sample best, with few patients above all.
+        score, other = (energy_score(real, d, mirrored=mirrored).mean() for d in (after, default))
+        if score < other:
+            kept.add(target)
+        else:
+            after = default
         spread[target] = tuple(spread_factors(real, after).round(4).tolist())
-        evidence.append(_evidence(target, real, before, after, np.array(spread[target]), mirrored))
-    return replace(learned, calibration=replace(calibration, spread=spread)), evidence
+        shown = _evidence(target, real, before, after, np.array(spread[target]), mirrored)
+        evidence.append(replace(shown, learned=target in kept))
+    used = tuple(entry for entry in entries if entry.target in kept)
+    final = replace(calibration, spread=spread, coefficients=used)
+    return replace(learned, calibration=final), evidence
 
 
 def spread_factors(real: Float32, draws: Float32) -> NDArray[np.float64]:

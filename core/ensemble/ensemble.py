@@ -239,8 +239,10 @@ class Ensemble:
         Raises
         ------
         EnsembleError
-            If a target has no expert.
+            If a target has no expert, or the targets are no list.
         """
+        if isinstance(targets, str):
+            raise EnsembleError(f"targets are a list of names; write [{targets!r}]")
         wanted = list(dict.fromkeys(targets)) if targets is not None else self.targets
         for target in wanted:
             if not self.experts_for(target):

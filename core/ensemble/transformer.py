@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -109,10 +110,15 @@ class EnsembleImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
             If a column is not one of the ensemble's, too many features of a space are missing, an
             id stands twice, a value is not a finite number, or values are on another scale.
         EnsembleError
-            If a target has no expert, or none is asked for.
+            If a parameter makes no sense, a target has no expert, or none is asked for.
         ValueError
             If it is no table of numbers at all.
         """
+        if not isinstance(self.ensemble, Ensemble):
+            raise EnsembleError(f"{self.ensemble!r} is no Ensemble; load one")
+        for name in ("draws", "seed"):
+            if not isinstance(getattr(self, name), Integral):
+                raise EnsembleError(f"{name} is a whole number, not {getattr(self, name)!r}")
         cohort = self._cohort(X, reset=True)
         self._encoded(cohort)
         there = [target for target in self.ensemble.targets if target in cohort.tables]
@@ -232,6 +238,8 @@ class EnsembleImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
 
 def _check_labels(wide: pd.DataFrame, ensemble: Ensemble) -> None:
     """Refuse patients and columns that cannot be told apart or that the ensemble does not know."""
+    if wide.index.hasnans:
+        raise DataError("X has rows without an id; put the patients' ids into its index")
     ids = wide.index.map(str)
     for what, labels in (("patient", ids), ("column", wide.columns)):
         twice = labels[labels.duplicated()].unique()

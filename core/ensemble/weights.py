@@ -100,8 +100,9 @@ def coefficients(
 ) -> tuple[Weights, bool]:
     """What each expert counts at each step, shape ``(steps, experts)``, and whether it was learned.
 
-    Learned ones for the weighting ``"stacked"``. Otherwise reliability weights for the mean, and
-    `independent_product` for the product, which takes no weighting.
+    Learned ones for the weighting ``"stacked"``, and the default weights' mean where nothing was
+    learned. Otherwise reliability weights for the mean, and `independent_product` for the product,
+    which takes no weighting.
 
     Parameters
     ----------
@@ -136,7 +137,7 @@ def coefficients(
         learned = calibration.at(experts[0].target, conditions, names, levels)
         if learned is not None:
             return learned, True
-    if settings.composition == "product":
+    if settings.composition == "product" and settings.weighting != STACKED:
         return independent_product([expert.validation_r2 for expert in experts], levels), False
     return np.tile(reliability_weights(settings, experts), (len(levels), 1)), False
 

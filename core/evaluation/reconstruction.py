@@ -81,7 +81,7 @@ def reconstruction(
     train: Latents,
     test: Latents,
     *,
-    draws: int = 3,
+    draws: int = 10,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[ReconstructionResult]:
@@ -94,7 +94,7 @@ def reconstruction(
     train, test
         Latents per modality, indexed by patient; ridge is fitted on ``train``.
     draws
-        Draws per patient, at least two.
+        Draws per patient; at least four where they are mirrored, else two.
     seed
         Seed of the draws.
     progress

@@ -147,14 +147,14 @@ def test_reconstruction_compares_ensemble_experts_and_ridge(
     output = tmp_path / "new" / "results.json"
     words = [
         "evaluate", "reconstruction", full, "-e", recipe, "--split", tmp_path / "split.csv",
-        "--draws", 2,
+        "--draws", 4,
     ]  # fmt: skip
     text = done(*words, "-o", output, "--json")
     content = _strict(text)
     assert isinstance(content, dict)
     assert _strict(output.read_text()) == content
     assert content["experiment"] == "reconstruction"
-    assert content["draws"] == 2
+    assert content["draws"] == 4
     assert content["cohort_digest"] == read_cohort(full).digest()
     assert len(content["experts"]) == 2
     rows = content["results"]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from codenoise.core.ensemble import calibrating
 from codenoise.core.ensemble.calibrating import calibrate, spread_factors
 from codenoise.core.ensemble.calibration import Calibration, PatternCoefficients, widened
 from codenoise.core.ensemble.engine import generate
@@ -99,7 +100,8 @@ def test_mean_of_mirrored_draws_of_linear_experts_has_no_sampling_error(
 def test_calibrated_product_finds_the_exact_joint(calibrated: Ensemble) -> None:
     tables = independent(100, 1)
     mean, variance = moments(replace_spread(calibrated), tables)
-    assert variance == pytest.approx(JOINT, rel=0.06)
+    # 600 patients leave a tenth of the way from the default weights.
+    assert variance == pytest.approx(JOINT, rel=0.1)
     assert np.mean((mean - joint_mean(tables)) ** 2) < 1.7 * JOINT / 100
 
 
@@ -155,7 +157,27 @@ def test_learned_weights_are_reported_and_only_used_for_their_conditions(
         settings=calibrated.settings, calibration=partly,
     )  # fmt: skip
     assert got.learned.tolist() == [True, True, False, False]
-    assert np.isfinite(got.draws).all()
+    default = replace(calibrated.settings, weighting="precision-gain", composition="mean")
+    plain = generate(
+        calibrated.experts, conditions, list(tables["x"].index), draws=2, settings=default
+    )
+    spread = partly.spread["x"]
+    np.testing.assert_array_equal(got.draws[2:], widened(plain.draws, spread)[2:])
+
+
+def test_coefficients_that_sample_worse_than_the_default_are_not_kept(
+    experts: list[Expert], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poor(gram: object, moment: object, start: NDArray[np.float64], *_: object, **__: object):  # type: ignore[no-untyped-def]
+        return np.tile(3 * start, (calibrating.KNOTS, 1))
+
+    monkeypatch.setattr(calibrating, "_solve", poor)
+    model, evidence = calibrate(ensemble_of(experts), independent(60, 0), draws=19)
+    assert model.calibration is not None
+    assert model.calibration.coefficients == ()
+    assert [entry.learned for entry in evidence] == [False]
+    assert evidence[0].r2_after == pytest.approx(evidence[0].r2_before, abs=0.05)
+    assert list(model.calibration.spread) == ["x"]
 
 
 def test_coefficients_are_interpolated_in_log_signal_to_noise() -> None:

@@ -114,7 +114,7 @@ def test_folded_stacks_equal_the_networks_they_were_folded_from() -> None:
     networks = [
         trained_looking(0),
         trained_looking(1, condition_dim=7),
-        trained_looking(2, width=16),
+        trained_looking(2, width=1024),
         masked_looking(3),
     ]
     times = [torch.tensor([0.0, 10.5, 999.0]) + i for i in range(4)]

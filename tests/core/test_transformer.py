@@ -470,6 +470,29 @@ def test_targets_are_checked(ensemble: Ensemble, wide: pd.DataFrame) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("parameters", "problem"),
+    [
+        ({"ensemble": "a.toml"}, "'a.toml' is no Ensemble; load one"),
+        ({"draws": 2.5}, "draws is a whole number, not 2.5"),
+        ({"seed": None}, "seed is a whole number, not None"),
+        ({"targets": "rna"}, "targets are a list of names; write ['rna']"),
+    ],
+)
+def test_parameters_that_make_no_sense_are_refused(
+    ensemble: Ensemble, wide: pd.DataFrame, parameters: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(EnsembleError) as caught:
+        EnsembleImputer(ensemble).set_params(**parameters).fit(wide)
+    assert str(caught.value) == problem
+
+
+def test_a_row_without_an_id_is_refused(ensemble: Ensemble, wide: pd.DataFrame) -> None:
+    with pytest.raises(DataError) as caught:
+        EnsembleImputer(ensemble).fit(wide.set_axis([*wide.index[:-1], np.nan], axis=0))
+    assert str(caught.value) == "X has rows without an id; put the patients' ids into its index"
+
+
 def test_too_few_draws_are_refused(ensemble: Ensemble, wide: pd.DataFrame) -> None:
     with pytest.raises(EnsembleError, match="at least 2 draws, not 1"):
         EnsembleImputer(ensemble, draws=1).fit_transform(wide)
