@@ -70,7 +70,8 @@ def new(
         print_json({"folder": str(folder), "files": [file.as_posix() for file in files]})
         return
     print_table([{"file": file.as_posix()} for file in files], f"written to {folder}")
-    click.echo(f"next: pip install {folder}, then see {folder / 'README.md'}")
+    # pip takes a bare name for one of the index, so the folder is given in full.
+    click.echo(f"next: pip install {folder.absolute()}, then see {folder / 'README.md'}")
 
 
 @click.command()
