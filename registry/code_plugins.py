@@ -15,7 +15,7 @@ from typing import Any
 import pluggy
 from packaging.utils import canonicalize_name
 
-from codenoise.core.ensemble.settings import BUILT_IN_SAMPLERS
+from codenoise.core.ensemble.settings import BUILT_IN_SAMPLERS, BUILT_IN_WEIGHTINGS
 from codenoise.core.errors import CodenoiseError, one_line
 from codenoise.registry import hooks
 from codenoise.registry.plugin import BrokenPlugin
@@ -211,9 +211,7 @@ def _reserved(kind: str) -> tuple[str, ...]:
     if kind == "samplers":
         return BUILT_IN_SAMPLERS
     if kind == "weightings":
-        from codenoise.core.ensemble.weights import ADAPTIVE, FIXED, STACKED
-
-        return ADAPTIVE, FIXED, STACKED
+        return BUILT_IN_WEIGHTINGS
     return ()
 
 

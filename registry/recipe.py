@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -22,9 +22,6 @@ from codenoise.registry.manifest import (
 )
 from codenoise.registry.recipe_calibration import LearnedCalibration
 from codenoise.registry.toml_file import read_toml
-
-if TYPE_CHECKING:
-    pass
 
 
 class ExpertChoice(Strict):

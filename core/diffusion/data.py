@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,13 +50,12 @@ class ExpertData:
     def multi(cls, conditions: Mapping[str, pd.DataFrame], target: pd.DataFrame) -> ExpertData:
         """Every patient of the target, with whichever conditions are there, in order of the ids."""
         patients = sorted(target.index)
-        tables = [table.reindex(patients) for table in conditions.values()]
-        values = np.hstack([table.to_numpy(np.float32) for table in tables])
+        values, present = side_by_side(list(conditions.values()), patients)
         return cls(
-            condition=np.nan_to_num(values, nan=0.0),
+            condition=values,
             target=target.loc[patients].to_numpy(),
-            condition_dims=tuple(table.shape[1] for table in tables),
-            present=np.stack([table.notna().all(axis=1).to_numpy() for table in tables], axis=1),
+            condition_dims=tuple(table.shape[1] for table in conditions.values()),
+            present=present,
         )
 
     def __len__(self) -> int:
@@ -69,6 +68,30 @@ class ExpertData:
             return values
         present = torch.tensor(self.present, dtype=torch.float32)
         return masked_condition(values, present, self.condition_dims)
+
+
+def side_by_side(
+    tables: Sequence[pd.DataFrame], patients: Sequence[str]
+) -> tuple[Float32, NDArray[np.bool_]]:
+    """Latents of several conditions for some patients, whichever of them they have.
+
+    Parameters
+    ----------
+    tables
+        Latents of each condition, indexed by patient.
+    patients
+        Ids; a table need not hold them.
+
+    Returns
+    -------
+    tuple
+        Latents, zero where absent, shape ``(patients, sum of dims)``; and which conditions a
+        patient has, shape ``(patients, conditions)``.
+    """
+    asked = [table.reindex(list(patients)) for table in tables]
+    values = np.hstack([table.to_numpy(np.float32) for table in asked])
+    present = np.stack([table.notna().all(axis=1).to_numpy() for table in asked], axis=1)
+    return np.nan_to_num(values, nan=0.0), present
 
 
 def random_subsets(present: Tensor, generator: torch.Generator | None = None) -> Tensor:

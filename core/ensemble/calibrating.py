@@ -121,8 +121,8 @@ def calibrate(
     product = composition == "product"
     levels = step_grid(linear_schedule().alpha_bar, LEVELS, "dpm-solver++")
     knots = np.quantile(log_snr(levels), np.linspace(0, 1, KNOTS))
-    for target in ensemble.targets:
-        _known_patients(ensemble, latents, target, minimum)
+    known = {t: _known_patients(ensemble, latents, t, minimum) for t in ensemble.targets}
+    for target in known:
         patterns = list(_patterns(ensemble.experts_for(target), latents, target, minimum))
         for done, (conditions, patients) in enumerate(patterns, 1):
             entries.append(
@@ -136,8 +136,7 @@ def calibrate(
     unlearned = replace(learned, calibration=replace(calibration, coefficients=()))
     spread: dict[str, tuple[float, ...]] = {}
     evidence, kept = [], set()
-    for target in ensemble.targets:
-        patients = _known_patients(ensemble, latents, target, minimum)
+    for target, patients in known.items():
         real = latents[target].loc[patients].to_numpy()
         drawn = [
             model.generate(target, latents, patients, draws=draws, seed=seed, progress=progress)

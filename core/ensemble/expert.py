@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codenoise.core.diffusion.data import side_by_side
 from codenoise.core.diffusion.denoiser import Denoiser, masked_condition
 from codenoise.core.diffusion.prediction import Prediction
 from codenoise.core.diffusion.schedule import NoiseSchedule
@@ -90,14 +91,13 @@ class Expert:
         ids = list(patients)
         if not self.masked:
             return torch.tensor(latents[self.conditions[0]].loc[ids].to_numpy(np.float32))
-        parts, present = [], []
-        for modality, dim in zip(self.conditions, self.condition_dims, strict=True):
-            table = latents.get(modality, pd.DataFrame(columns=range(dim), dtype=np.float32))
-            values = table.reindex(ids)
-            present.append(values.notna().all(axis=1).to_numpy(np.float32))
-            parts.append(np.nan_to_num(values.to_numpy(np.float32), nan=0.0))
-        mask = torch.from_numpy(np.stack(present, axis=1))
-        return masked_condition(torch.from_numpy(np.hstack(parts)), mask, self.condition_dims)
+        tables = [
+            latents.get(modality, pd.DataFrame(columns=range(dim), dtype=np.float32))
+            for modality, dim in zip(self.conditions, self.condition_dims, strict=True)
+        ]
+        values, present = side_by_side(tables, ids)
+        mask = torch.from_numpy(present).to(torch.float32)
+        return masked_condition(torch.from_numpy(values), mask, self.condition_dims)
 
 
 def conditions_of(experts: Iterable[Expert]) -> list[str]:
