@@ -89,8 +89,8 @@ def _compare(
 
 def sampler(ensemble: Ensemble, latents: dict[str, dict]) -> None:
     """Quality and time against sampler and steps, twelve experts, 6 draws."""
-    runs = [("ddpm", 1000), ("ddim", 50), ("ddim", 200)]
-    runs += [("dpm-solver++", steps) for steps in (10, 20, 30, 50, 100)]
+    runs = [("ddpm", 1000), ("ddim", 30), ("ddim", 100), ("heun", 15)]
+    runs += [("dpm-solver++", steps) for steps in (5, 10, 15, 20, 30, 50, 100)]
     held = latents["validation"]
     print(
         "| sampler | steps | seconds | R2 of expectation | R2 of a draw | energy score |\n"

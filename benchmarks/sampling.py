@@ -55,7 +55,7 @@ NETWORKS = ((256, 4), (512, 4), (1024, 7))  # width, hidden layers; the first is
 CONDITIONS = ("a", "b", "c")
 MODALITIES = ("rna", "rppa", "cna", "wsi")
 SEEDS = 5
-WHOLE_BLOCKS = 32  # patients with any even number of draws fill blocks of 64
+WHOLE_BLOCKS = 64  # so many patients, with any even number of draws, fill blocks of 128
 # Redraws are off on both sides, so that the work is known; weights are the paper's on both.
 ANCESTRAL = EngineSettings("inverse-mse", sampler="ddpm", steps=STEPS, max_retries=0)
 DEFAULT = EngineSettings("inverse-mse", max_retries=0)
@@ -198,8 +198,8 @@ def speed(patients: int, draws: int, timed: int) -> Row:
     some = min(patients, -(-patients * timed // STEPS // WHOLE_BLOCKS) * WHOLE_BLOCKS)
     for width, layers in NETWORKS:
         runs = [("loop", n, STEPS, patients, timed) for n in peak]
-        runs += [("ddpm", 1, STEPS, some, STEPS)]
-        runs += [("default", 1, DEFAULT.steps, patients, DEFAULT.steps)]
+        runs += [("ddpm", n, STEPS, some, STEPS) for n in peak]
+        runs += [("default", n, DEFAULT.steps, patients, DEFAULT.steps) for n in peak]
         loop = np.inf
         for method, threads, steps, of_patients, of_steps in runs:
             row = child(threads, method, width, layers, of_patients, draws, of_steps)

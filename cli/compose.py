@@ -15,6 +15,7 @@ from codenoise.cli.output import json_option, print_json, print_table
 from codenoise.core.ensemble.settings import (
     BUILT_IN_SAMPLERS,
     BUILT_IN_WEIGHTINGS,
+    DEFAULT_STEPS,
     DEFAULT_WEIGHTING,
     Composition,
 )
@@ -95,7 +96,7 @@ from codenoise.registry.resolving import resolve
 @click.option(
     "--steps",
     type=click.IntRange(1, 1000),
-    help="Steps of the sampler. [default: 50, and 1000 for ddpm]",
+    help=f"Steps of the sampler. [default: {DEFAULT_STEPS}, and 1000 for ddpm]",
 )
 @click.option(
     "--mirrored/--independent",
@@ -160,7 +161,7 @@ def compose(
             ),
             sampler=Sampler(
                 name=sampler,
-                steps=steps or (1000 if sampler == "ddpm" else 50),
+                steps=steps or (1000 if sampler == "ddpm" else DEFAULT_STEPS),
                 mirrored=mirrored,
             ),
         )

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from codenoise.core.ensemble.settings import (
+    DEFAULT_STEPS,
     DEFAULT_WEIGHTING,
     Composition,
     EngineSettings,
@@ -44,7 +45,7 @@ class Sampler(Strict):
     """How latents are drawn."""
 
     name: str = "dpm-solver++"
-    steps: Annotated[int, Field(ge=1, le=1000)] = 50
+    steps: Annotated[int, Field(ge=1, le=1000)] = DEFAULT_STEPS
     mirrored: bool = True
 
 

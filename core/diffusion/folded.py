@@ -23,11 +23,15 @@ class FoldedStack:
     first
         Input-layer weights of the noisy latents, shape ``(experts, dim, width)``.
     inner
-        Hidden-to-hidden weights and last the output's, each ``(experts, width, next width)``.
+        Hidden-to-hidden weights and last the output's, each ``(experts, width, next width)``; the
+        output is widened with zeros, see `_widened`.
     time_terms
         Of each layer, what time and bias add, shape ``(experts, steps, next width)``.
+    dim
+        Width of the output without the zeros.
     """
 
+    dim: int
     first: Tensor
     inner: tuple[Tensor, ...]
     time_terms: tuple[Tensor, ...]
@@ -76,7 +80,8 @@ class FoldedStack:
         hidden = torch.relu_(torch.baddbmm(bias, x.expand(len(self.first), -1, -1), self.first))
         for weight, terms in zip(self.inner[:-1], self.time_terms[1:-1], strict=True):
             hidden = torch.relu_(torch.baddbmm(terms[:, step, None], hidden, weight))
-        return torch.baddbmm(self.time_terms[-1][:, step, None], hidden, self.inner[-1])
+        output = torch.baddbmm(self.time_terms[-1][:, step, None], hidden, self.inner[-1])
+        return output[..., : self.dim]
 
 
 def fold(denoisers: Sequence[MLPDenoiser], times: Sequence[Tensor]) -> FoldedStack:
@@ -95,8 +100,10 @@ def fold(denoisers: Sequence[MLPDenoiser], times: Sequence[Tensor]) -> FoldedSta
     folded = [_fold_one(denoiser, time) for denoiser, time in zip(denoisers, times, strict=True)]
     weights = [torch.stack(layer) for layer in zip(*(part[0] for part in folded), strict=True)]
     terms = [torch.stack(layer) for layer in zip(*(part[1] for part in folded), strict=True)]
+    weights[-1], terms[-1] = _widened(weights[-1]), _widened(terms[-1])
     dim = denoisers[0].output.out_features
     return FoldedStack(
+        dim=dim,
         first=_spaced(weights[0][:, :dim]),
         inner=tuple(_spaced(weight) for weight in weights[1:]),
         time_terms=tuple(terms),
@@ -123,6 +130,15 @@ def _fold_one(denoiser: MLPDenoiser, times: Tensor) -> tuple[list[Tensor], list[
         weights.append(weight[:, : -denoiser.time_dim].T.contiguous())
         terms.append(embedded @ time_part.T + bias)
     return weights, terms
+
+
+def _widened(layer: Tensor) -> Tensor:
+    """The same values with zeros up to a multiple of 16 columns.
+
+    Products with few columns (5, 6 or 10 on some processors) round a row differently at another
+    place in its block, and a patient's result must not depend on the company.
+    """
+    return nn.functional.pad(layer, (0, -layer.shape[-1] % 16))
 
 
 def _spaced(weight: Tensor) -> Tensor:

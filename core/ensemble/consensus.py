@@ -19,7 +19,7 @@ from codenoise.core.ensemble.weights import familiarity
 
 # Trajectories are always computed in blocks of this many rows, padded when fewer: matrix kernels
 # round differently for different shapes, and results must not depend on the number of patients.
-BLOCK = 64
+BLOCK = 128
 
 
 class Consensus:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from codenoise.core.ensemble.calibration import Calibration, widened
 from codenoise.core.ensemble.consensus import BLOCK, Consensus
 from codenoise.core.ensemble.expert import Expert, conditions_of
 from codenoise.core.ensemble.noise import Trajectory, trajectory_noise
-from codenoise.core.ensemble.samplers import STEPS, sample, step_grid
+from codenoise.core.ensemble.samplers import STEPS, sample, step_grid, step_shares
 from codenoise.core.ensemble.settings import BUILT_IN_SAMPLERS, EngineSettings
 from codenoise.core.ensemble.weights import ADAPTIVE, coefficients
 from codenoise.core.errors import EnsembleError
@@ -37,9 +38,9 @@ class Generation:
         Latents, shape ``(patients, draws, dim)``; NaN for a patient without any usable condition.
     coherence
         One minus the distance averaged over steps, shape ``(patients, draws)``; NaN where a single
-        expert left nothing to compare.
+        expert left nothing to compare. Each step of a grid counts for its share of the schedule.
     incoherent_fraction
-        Share of steps with a distance over the threshold, same shape, NaN likewise.
+        Share of the schedule's steps with a distance over the threshold, same shape, NaN likewise.
     attempts
         Trajectories drawn until this one was kept, same shape; 0 where none could be.
     flagged
@@ -83,6 +84,9 @@ def generate(
     progress: Progress | None = None,
 ) -> Generation:
     """Generate one target by the consensus of its experts (the paper, eq. 1-7).
+
+    Blocks of trajectories are shared out to as many workers as torch may use threads; their number
+    changes no result.
 
     Parameters
     ----------
@@ -129,8 +133,8 @@ def generate(
             consensus = Consensus(playing, seen, ids, levels, shares, adaptive=adaptive)
             result.weights[rows[:, None], np.array(subset)] = consensus.weights.mean(dim=0)
             result.learned[rows] = learned
-            with one_torch_thread():
-                for finished in _complete(consensus, rows, draws, seed, settings, result):
+            with one_torch_thread() as workers:
+                for finished in _complete(consensus, rows, draws, seed, settings, result, workers):
                     if progress is not None:
                         progress(done + finished, len(patients) * draws)
         done += len(rows) * draws
@@ -222,6 +226,7 @@ def _complete(
     seed: int,
     settings: EngineSettings,
     result: Generation,
+    workers: int,
 ) -> Iterator[int]:
     """Draw every trajectory of a group, redraw the rejected, and fill in the result.
 
@@ -230,38 +235,46 @@ def _complete(
     patient, draw = np.divmod(np.arange(len(rows) * draws), draws)
     first = consensus.experts[0]
     noise_steps = settings.steps if settings.sampler == "ddpm" else 1
+    shares = step_shares(linear_schedule().alpha_bar, consensus.levels).astype(np.float32)
+
+    def attempted(block: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        names = [
+            Trajectory(
+                first.target, consensus.patients[patient[i]], int(draw[i]), attempt,
+                mirrored=settings.mirrored,
+            )
+            for i in block
+        ]  # fmt: skip
+        noise = torch.zeros(BLOCK, noise_steps, first.dim)
+        noise[: len(block)] = torch.from_numpy(
+            trajectory_noise(names, seed, noise_steps, first.dim)
+        )
+        padded = np.resize(patient[block], BLOCK)
+        latents, distances = _sample(consensus, settings.sampler, padded, noise)
+        return latents[: len(block)].numpy(), distances[: len(block)].numpy()
+
     pending = np.arange(len(patient))
-    for attempt in range(settings.max_retries + 1):
-        rejected = []
-        for start in range(0, len(pending), BLOCK):
-            block = pending[start : start + BLOCK]
-            names = [
-                Trajectory(
-                    first.target, consensus.patients[patient[i]], int(draw[i]), attempt,
-                    mirrored=settings.mirrored,
-                )
-                for i in block
-            ]  # fmt: skip
-            noise = torch.zeros(BLOCK, noise_steps, first.dim)
-            noise[: len(block)] = torch.from_numpy(
-                trajectory_noise(names, seed, noise_steps, first.dim)
-            )
-            padded = np.resize(patient[block], BLOCK)
-            latents, distances = _sample(consensus, settings.sampler, padded, noise)
-            over = _keep(
-                result,
-                rows[patient[block]],
-                draw[block],
-                attempt,
-                latents[: len(block)].numpy(),
-                distances[: len(block)].numpy(),
-                settings,
-            )
-            rejected.append(block[over])
-            yield len(patient) - len(pending) + start + len(block) - sum(map(len, rejected))
-        pending = np.concatenate(rejected)
-        if not len(pending):
-            return
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for attempt in range(settings.max_retries + 1):
+            finished = len(patient) - len(pending)
+            blocks = [pending[start : start + BLOCK] for start in range(0, len(pending), BLOCK)]
+            rejected = []
+            for block, (latents, distances) in zip(
+                blocks, pool.map(attempted, blocks), strict=True
+            ):
+                over = _keep(
+                    result, rows[patient[block]], draw[block], attempt, latents, distances, shares,
+                    settings,
+                )  # fmt: skip
+                rejected.append(block[over])
+                finished += len(block) - int(over.sum())
+                yield finished
+            pending = np.concatenate(rejected)
+            if not len(pending):
+                return
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupted run must not draw to its end
 
 
 def _keep(
@@ -271,17 +284,19 @@ def _keep(
     attempt: int,
     latents: NDArray[np.float32],
     distances: NDArray[np.float32],
+    shares: NDArray[np.float32],
     settings: EngineSettings,
 ) -> NDArray[np.bool_]:
     """Store attempts that beat what is there; return which of them are to be redrawn."""
-    fraction = (distances > settings.threshold).mean(axis=1, dtype=np.float32)
+    # Summed row by row: a matrix product rounds differently for other numbers of rows.
+    fraction = np.where(distances > settings.threshold, shares, 0).sum(axis=1)
     compared = ~np.isnan(distances[:, 0])
     over = compared & (fraction > settings.max_incoherent_fraction)
     earlier = result.incoherent_fraction[row, draw]
     better = np.isnan(earlier) | (fraction < earlier)
     at = (row[better], draw[better])
     result.draws[at] = latents[better]
-    result.coherence[at] = 1 - distances[better].mean(axis=1)
+    result.coherence[at] = 1 - (distances[better] * shares).sum(axis=1)
     result.incoherent_fraction[at] = np.where(compared, fraction, np.nan)[better]
     result.flagged[at] = over[better]
     result.attempts[row, draw] = attempt + 1

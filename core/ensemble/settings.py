@@ -9,6 +9,7 @@ from typing import Literal
 BUILT_IN_SAMPLERS = ("ddpm", "ddim", "dpm-solver++", "heun")
 Composition = Literal["mean", "product"]
 DEFAULT_WEIGHTING = "precision-gain"
+DEFAULT_STEPS = 30  # quality against steps stands in docs/choices.md
 BUILT_IN_WEIGHTINGS = (
     "adaptive",
     "fixed",
@@ -37,7 +38,7 @@ class EngineSettings:
         Weight of each expert by name, for the weighting ``"fixed"``.
     threshold, max_incoherent_fraction
         A trajectory is rejected when the experts' cosine distance is over ``threshold`` in more
-        than this fraction of the steps.
+        than this fraction of the steps of the reference schedule.
     max_retries
         How often a rejected trajectory is redrawn before its most coherent attempt is kept and
         flagged.
@@ -57,4 +58,4 @@ class EngineSettings:
     max_retries: int = 10
     mirrored: bool = True
     sampler: str = "dpm-solver++"
-    steps: int = 50
+    steps: int = DEFAULT_STEPS

@@ -12,6 +12,7 @@ from codenoise.core.diffusion.architectures import build_denoiser
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.engine import BLOCK, generate
 from codenoise.core.ensemble.expert import Expert
+from codenoise.core.ensemble.samplers import step_grid, step_shares
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.errors import EnsembleError
 
@@ -114,8 +115,10 @@ def test_agreeing_experts_are_coherent_and_contradicting_ones_are_redrawn_then_f
     assert (result.coherence[1] < result.coherence[0]).all()
     assert np.isfinite(result.draws).all()
     assert result.trace is not None
-    np.testing.assert_allclose(1 - result.trace.mean(axis=2), result.coherence, atol=1e-5)
-    over = (result.trace > settings.threshold).mean(axis=2)
+    alpha_bar = linear_schedule().alpha_bar
+    shares = step_shares(alpha_bar, step_grid(alpha_bar, settings.steps, settings.sampler))
+    np.testing.assert_allclose(1 - result.trace @ shares, result.coherence, atol=1e-5)
+    over = (result.trace > settings.threshold) @ shares
     np.testing.assert_allclose(over, result.incoherent_fraction, atol=1e-6)
 
 
@@ -167,6 +170,45 @@ def test_results_do_not_depend_on_order_or_company() -> None:
         np.testing.assert_array_equal(some.draws, whole.draws[3:6, :3])
         other = generate(experts, data, ids[3:6], draws=3, seed=10, settings=settings)
         assert not np.array_equal(other.draws, some.draws)
+
+
+def test_results_do_not_depend_on_the_number_of_workers() -> None:
+    experts = [network_expert(0, "a"), network_expert(1, "b")]
+    ids = [f"p{i}" for i in range(BLOCK)]
+    rng = np.random.default_rng(0)
+    data = {name: table(ids, rng.normal(size=(len(ids), 3))) for name in "ab"}
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for workers in (1, 3):
+            torch.set_num_threads(workers)
+            found.append(generate(experts, data, ids, draws=6, settings=EngineSettings(steps=10)))
+            assert torch.get_num_threads() == workers
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_array_equal(found[0].draws, found[1].draws)
+    np.testing.assert_array_equal(found[0].attempts, found[1].attempts)
+
+
+def test_incoherent_fraction_of_few_steps_is_that_of_the_whole_schedule(
+    gaussian_expert: Build,
+) -> None:
+    experts = [gaussian_expert(np.eye(4), 0.3 * np.eye(4), name) for name in "ab"]
+    rng = np.random.default_rng(0)
+    ids = [f"p{i}" for i in range(200)]
+    data = {name: table(ids, rng.normal(size=(200, 4))) for name in "ab"}
+    once = EngineSettings(max_retries=0, threshold=0.5)
+    few, many = (
+        generate(experts, data, ids, draws=2, settings=replace(once, steps=n), keep_trace=True)
+        for n in (30, 1000)
+    )
+    assert many.trace is not None and few.trace is not None
+    np.testing.assert_allclose((many.trace > 0.5).mean(axis=2), many.incoherent_fraction, atol=1e-5)
+    np.testing.assert_allclose(few.coherence, many.coherence, atol=0.02)
+    np.testing.assert_allclose(few.incoherent_fraction, many.incoherent_fraction, atol=0.06)
+    unweighted = np.abs((few.trace > 0.5).mean(axis=2) - many.incoherent_fraction)
+    weighted = np.abs(few.incoherent_fraction - many.incoherent_fraction)
+    assert weighted.mean() < 0.2 * unweighted.mean()
 
 
 def test_progress_counts_every_trajectory(gaussian_expert: Build) -> None:

@@ -16,7 +16,7 @@ from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble import trace as module
 from codenoise.core.ensemble.engine import Generation, generate
 from codenoise.core.ensemble.expert import Expert
-from codenoise.core.ensemble.samplers import step_grid
+from codenoise.core.ensemble.samplers import step_grid, step_shares
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.ensemble.trace import check_trace_size, write_trace
 from codenoise.core.errors import DataError, EnsembleError
@@ -66,11 +66,11 @@ def test_values_are_tidy_and_whole(generation: Generation, tmp_path: Path) -> No
 def test_the_trace_is_that_of_the_draw_that_was_kept(generation: Generation) -> None:
     assert generation.trace is not None
     assert generation.flagged[[0, 2]].any()
-    np.testing.assert_allclose(
-        1 - generation.trace.mean(axis=2), generation.coherence, rtol=1e-6, equal_nan=True
-    )
-    fraction = (generation.trace[[0, 2]] > SETTINGS.threshold).mean(axis=2)
-    np.testing.assert_allclose(fraction, generation.incoherent_fraction[[0, 2]], rtol=1e-6)
+    alpha_bar = linear_schedule().alpha_bar
+    shares = step_shares(alpha_bar, step_grid(alpha_bar, STEPS, SETTINGS.sampler))
+    np.testing.assert_allclose(1 - generation.trace @ shares, generation.coherence, rtol=1e-5)
+    fraction = (generation.trace[[0, 2]] > SETTINGS.threshold) @ shares
+    np.testing.assert_allclose(fraction, generation.incoherent_fraction[[0, 2]], rtol=1e-5)
 
 
 @pytest.mark.parametrize("rows", [1, DRAWS * STEPS, 2 * DRAWS * STEPS])
