@@ -26,14 +26,8 @@ from codenoise.core.cohort.splits import read_split, split_part
 from codenoise.core.ensemble.calibrating import calibrate
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.evaluation.baselines import BASELINES, Query
-from codenoise.core.evaluation.metrics import (
-    draw_variance,
-    energy_distance,
-    energy_score,
-    interval_coverage,
-    r2_of_expectation,
-    r2_pooled,
-)
+from codenoise.core.evaluation.metrics import r2_pooled
+from codenoise.core.evaluation.reconstruction import measures
 from codenoise.registry.composing import compose
 from codenoise.registry.discovery import discover
 from codenoise.registry.resolving import load_ensemble
@@ -138,22 +132,15 @@ def generated(
         target, seen, patients, draws=FOR_COVERAGE
     )
     every, real = generation.draws, test[target].loc[patients].to_numpy()
-    draws = every[:, :DRAWS]
-    single = [r2_pooled(real, draws[:, i]) for i in range(DRAWS)]
-    return measured(target, conditions, patients) | {
-        "r2_draw": float(np.mean(single)),
-        "r2_draw_sd": float(np.std(single, ddof=1)),
-        "r2_mean": r2_pooled(real, draws.mean(axis=1)),
-        "r2_expectation": r2_of_expectation(real, every, mirrored=True),
-        "energy_score": float(energy_score(real, every, mirrored=True).mean()),
-        "energy_distance": float(
-            np.mean([energy_distance(real, draws[:, i]) for i in range(DRAWS)])
-        ),
-        "coverage": interval_coverage(real, every),
-        "variance": float(draw_variance(every, mirrored=True).mean() / real.var(axis=0).mean()),
-        "incoherent": float(generation.flagged.mean()),
-        "seconds": time.monotonic() - started,
-    }
+    return (
+        measured(target, conditions, patients)
+        | measures(real, every, mirrored=generation.mirrored)
+        | {
+            "r2_mean": r2_pooled(real, every[:, :DRAWS].mean(axis=1)),
+            "incoherent": float(generation.flagged.mean()),
+            "seconds": time.monotonic() - started,
+        }
+    )
 
 
 def regressed(
@@ -173,14 +160,8 @@ def regressed(
         real = test[target].loc[patients].to_numpy()
         rows.append(
             measured(target, conditions, patients)
-            | {
-                "method": name,
-                "r2_mean": r2_pooled(real, values),
-                "r2_expectation": r2_pooled(real, values),
-                "energy_score": float(np.linalg.norm(values - real, axis=1).mean()),
-                "energy_distance": energy_distance(real, values),
-                "seconds": seconds,
-            }
+            | measures(real, values[:, None])
+            | {"method": name, "seconds": seconds}
         )
     return rows
 

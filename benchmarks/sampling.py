@@ -5,8 +5,8 @@
     python benchmarks/sampling.py --quality COHORT plugins/tcga_split.csv
 
 Prints tables in Markdown and writes benchmarks/results/sampling.json. Experts have random weights:
-the time does not depend on them. By default 20 of the loop's 1,000 steps are timed and scaled, and
-the engine's 1,000 steps for as small a share of the patients (``--timed`` says how many); the
+the time does not depend on them. By default 20 of the loop's 1,000 steps are timed and scaled
+(``--timed`` says how many), and the engine's 1,000 steps for four blocks of trajectories; the
 default sampler runs in full. Every figure comes from a process of its own (Linux); run it on a
 machine that does nothing else.
 
@@ -38,6 +38,7 @@ from codenoise.core.cohort.cohort import read_cohort
 from codenoise.core.cohort.splits import read_split, split_part
 from codenoise.core.diffusion.architectures import build_denoiser
 from codenoise.core.diffusion.schedule import linear_schedule
+from codenoise.core.ensemble.consensus import BLOCK
 from codenoise.core.ensemble.engine import generate
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.noise import Trajectory, trajectory_noise
@@ -55,7 +56,7 @@ NETWORKS = ((256, 4), (512, 4), (1024, 7))  # width, hidden layers; the first is
 CONDITIONS = ("a", "b", "c")
 MODALITIES = ("rna", "rppa", "cna", "wsi")
 SEEDS = 5
-WHOLE_BLOCKS = 64  # so many patients, with any even number of draws, fill blocks of 128
+WHOLE_BLOCKS = 4  # of the engine are timed where it runs in part: two for each of two workers
 # Redraws are off on both sides, so that the work is known; weights are the paper's on both.
 ANCESTRAL = EngineSettings("inverse-mse", sampler="ddpm", steps=STEPS, max_retries=0)
 DEFAULT = EngineSettings("inverse-mse", max_retries=0)
@@ -195,7 +196,7 @@ def speed(patients: int, draws: int, timed: int) -> Row:
              "of sgemm peak", "MiB", "times as fast")  # fmt: skip
     print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|", flush=True)
     # The loop's time grows with its steps, the engine's with its blocks of trajectories.
-    some = min(patients, -(-patients * timed // STEPS // WHOLE_BLOCKS) * WHOLE_BLOCKS)
+    some = min(patients, WHOLE_BLOCKS * BLOCK // draws)
     for width, layers in NETWORKS:
         runs = [("loop", n, STEPS, patients, timed) for n in peak]
         runs += [("ddpm", n, STEPS, some, STEPS) for n in peak]

@@ -1,124 +1,220 @@
-"""``codenoise evaluate``: measure generated against real values."""
+"""``codenoise evaluate``: the paper's experiments, and generated against real values."""
 
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from codenoise.cli.output import json_option, plain_json, print_json, print_table, progress_bars
+from codenoise.cli.output import json_option, print_json, print_table, progress_bars
 from codenoise.cli.reading import reading_options
+from codenoise.cli.study import open_study
 from codenoise.core.cohort.options import ReadOptions
 from codenoise.core.errors import DataError
-from codenoise.core.files import atomic_file
-from codenoise.registry.compatibility import engine_version
+from codenoise.core.evaluation.experiments import EXPERIMENTS, experiment
 from codenoise.registry.discovery import discover
-from codenoise.registry.recipe import Recipe, read_recipe
-from codenoise.registry.resolving import load_ensemble, provenance, resolve
+from codenoise.registry.recipe import Recipe
+from codenoise.registry.resolving import resolve
+
+if TYPE_CHECKING:
+    from codenoise.core.evaluation.study import Study
+
+RUNS, QUICK_RUNS = 10, 2
 
 
 @click.group()
 def evaluate() -> None:
-    """Measure generated against real values."""
-
-
-@evaluate.command()
-@click.argument("cohort", type=click.Path(path_type=Path))
-@click.option(
-    "--ensemble",
-    "-e",
-    "recipe_path",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Recipe written by 'codenoise compose'.",
-)
-@click.option(
-    "--split",
-    "split_path",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="CSV of patient,split; its test patients are generated.",
-)
-@click.option(
-    "--draws", type=click.IntRange(4), default=10, show_default=True, help="Draws per patient."
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="JSON file of the results.")
-@reading_options
-@json_option
-def reconstruction(
-    cohort: Path,
-    recipe_path: Path,
-    split_path: Path,
-    draws: int,
-    seed: int,
-    output: Path | None,
-    reading: ReadOptions,
-    as_json: bool,
-) -> None:  # fmt: skip
-    """R2 of the ensemble, of each expert alone and of ridge, on the test patients of COHORT.
-
-    Every R2 is of latents, pooled over patients and dimensions. "draws" is the R2 of single draws
-    (the paper's figure), "mean" that of the mean of the draws, "limit" that of the mean of
-    infinitely many, which compares with ridge. Scope "shared" compares all methods
-    on the patients that have every condition; "own" takes every patient a method can serve.
+    """Run the paper's experiments on held-out patients, or compare with values held back.
 
     \b
     Example:
-      codenoise evaluate reconstruction tcga -e ensemble.toml --split tcga_split.csv
+      codenoise evaluate all tcga -e ensemble.toml --split tcga_split.csv -o evaluation --quick
     """
-    from codenoise.core.cohort.cohort import read_cohort
-    from codenoise.core.cohort.splits import read_split, split_part
-    from codenoise.core.evaluation.reconstruction import reconstruction as measure
-    from codenoise.core.evaluation.reconstruction import results_table
 
-    recipe, inventory = read_recipe(recipe_path), discover()
-    ensemble = load_ensemble(recipe, inventory)
-    given = read_cohort(cohort, list(ensemble.spaces), features=ensemble.features, **reading)
-    split = read_split(split_path)
-    called = f"{cohort} and {split_path}"
-    latents = {
-        part: ensemble.encode(split_part(given, split, part, called)) for part in ("train", "test")
-    }
-    with progress_bars() as progress:
-        results = measure(
-            ensemble, latents["train"], latents["test"], draws=draws, seed=seed, progress=progress
+
+def _experiment_command(names: Sequence[str], called: str, summary: str) -> click.Command:
+    """A command that runs some experiments and writes the report."""
+
+    @click.argument("cohort", type=click.Path(path_type=Path))
+    @click.option(
+        "--ensemble",
+        "-e",
+        "recipe_path",
+        type=click.Path(path_type=Path),
+        required=True,
+        help="Recipe written by 'codenoise compose' or 'codenoise calibrate'.",
+    )
+    @click.option(
+        "--split",
+        "split_path",
+        type=click.Path(path_type=Path),
+        required=True,
+        help="CSV of patient,split: simple methods and classifiers learn from its training "
+        "patients, its test patients are measured.",
+    )
+    @click.option(
+        "--clinical",
+        "clinical_path",
+        type=click.Path(path_type=Path),
+        help="Table of cancer_type, stage, os_days, os_event. [default: the cohort's own]",
+    )
+    @click.option(
+        "--modality",
+        "modalities",
+        multiple=True,
+        help="Study only these. [default: the targets; of one target, its conditions too]",
+    )
+    @click.option(
+        "--output",
+        "-o",
+        type=click.Path(path_type=Path),
+        default="evaluation",
+        show_default=True,
+        help="Folder of results, figures and report; a run that was interrupted goes on there.",
+    )
+    @click.option(
+        "--runs",
+        type=click.IntRange(1, 1000),
+        help=f"Repetitions, each with a seed of its own. [default: {RUNS}, quick {QUICK_RUNS}]",
+    )
+    @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first run.")
+    @click.option("--quick", is_flag=True, help="Measure a part of everything, in some minutes.")
+    @click.option("--overwrite", is_flag=True, help="Delete the folder's results and start anew.")
+    @click.option("--dry-run", is_flag=True, help="Show what is left to measure; write nothing.")
+    @reading_options
+    @json_option
+    def command(
+        cohort: Path,
+        recipe_path: Path,
+        split_path: Path,
+        clinical_path: Path | None,
+        modalities: tuple[str, ...],
+        output: Path,
+        runs: int | None,
+        seed: int,
+        quick: bool,
+        overwrite: bool,
+        dry_run: bool,
+        reading: ReadOptions,
+        as_json: bool,
+    ) -> None:
+        about, study = open_study(
+            cohort,
+            recipe_path,
+            split_path,
+            clinical_path,
+            modalities,
+            runs or (QUICK_RUNS if quick else RUNS),
+            seed,
+            quick,
+            reading,
         )
-    if not results:
-        raise DataError(
-            f"{cohort}: no test patient has a target and a condition of the ensemble; "
-            f"nothing can be measured"
-        )
-    record = {
-        "experiment": "reconstruction",
-        "codenoise": engine_version(),
-        "cohort_digest": given.digest(),
-        "draws": draws,
-        "seed": seed,
-        "results": [asdict(result) for result in results],
-        **provenance(recipe, inventory),
-    }
-    if output is not None:
-        with atomic_file(output) as temporary:
-            temporary.write_text(json.dumps(plain_json(record), indent=1) + "\n")
+        if dry_run:
+            _show_plan(names, study, output, as_json)
+        else:
+            _run(names, study, about, output, overwrite, as_json)
+
+    command.__doc__ = f"""{summary}
+
+    Results go to the folder --output: every row in results/NAME.parquet, figures as PNG and SVG,
+    and report.html, which needs no network. Several experiments share a folder and a report.
+
+    \b
+    Example:
+      codenoise evaluate {called} tcga -e ensemble.toml --split tcga_split.csv -o evaluation
+    """
+    return click.command(called)(command)
+
+
+def _show_plan(names: Sequence[str], study: Study, output: Path, as_json: bool) -> None:
+    """What would be measured."""
+    from codenoise.core.evaluation.running import left_to_do
+
+    rows = []
+    for name in names:
+        try:
+            left, total = left_to_do(experiment(name), study, output)
+            rows.append({"experiment": name, "parts": total, "left": len(left), "why not": ""})
+        except DataError as problem:
+            rows.append({"experiment": name, "parts": 0, "left": 0, "why not": str(problem)})
     if as_json:
-        print_json(record)
+        print_json(rows)
+    else:
+        print_table(rows, f"would be measured into {output}")
+
+
+def _run(
+    names: Sequence[str],
+    study: Study,
+    about: dict[str, Any],
+    output: Path,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Measure, write the report, and show the answers."""
+    from codenoise.core.evaluation.report import write_report
+    from codenoise.core.evaluation.running import (
+        leave_out,
+        open_results,
+        read_about,
+        run_experiment,
+    )
+
+    if overwrite and output.exists():
+        read_about(output)  # nothing but results of this command is deleted
+        shutil.rmtree(output)
+    open_results(output, about)
+    answers = []
+    with progress_bars() as progress:
+        for number, name in enumerate(names):
+            found = experiment(name)
+            if len(names) > 1:
+                progress("experiments", number, len(names))
+            try:
+                rows = run_experiment(found, study, output, progress)
+            except DataError as problem:
+                if len(names) == 1:
+                    raise
+                leave_out(output, name, str(problem))
+                click.echo(f"{name} is left out: {problem}", err=True)
+                continue
+            answers.append((name, found.section(rows), len(rows)))
+        if len(names) > 1:
+            progress("experiments", len(names), len(names))
+    report = write_report(output)
+    if not answers:
+        raise DataError(f"no experiment could be made; {report} says why")
+    if as_json:
+        print_json([_as_json(name, section, rows) for name, section, rows in answers])
         return
-    table = results_table(results)
-    for scope, rows in table.groupby("scope", sort=False):
-        shown = rows.drop(columns=["scope", "r2_feature"]).rename(
-            columns={
-                "r2_draw": "R2 draws",
-                "r2_draw_sd": "+-",
-                "r2_mean": "R2 mean",
-                "r2_expectation": "R2 limit",
-                "energy_score": "energy",
-                "variance_ratio": "variance",
-            }
-        )
-        print_table(shown.to_dict("records"), f"scope: {scope}")  # type: ignore[arg-type]
+    for name, section, _ in answers:
+        click.echo(f"{name}: {section.verdict}\n")
+        if len(answers) == 1:
+            for table in section.tables:
+                print_table(table.frame.to_dict("records"), table.title)  # type: ignore[arg-type]
+    click.echo(f"report: {report}")
+
+
+def _as_json(name: str, section: Any, rows: int) -> dict[str, object]:
+    return {
+        "experiment": name,
+        "verdict": section.verdict,
+        "claims": [asdict(claim) for claim in section.claims],
+        "tables": {table.title: table.frame.to_dict("records") for table in section.tables},
+        "rows": rows,
+    }
+
+
+evaluate.add_command(
+    _experiment_command(tuple(EXPERIMENTS), "all", "Run every experiment and write one report.")
+)
+for _name, (_, _summary) in EXPERIMENTS.items():
+    evaluate.add_command(_experiment_command((_name,), _name, _summary))
 
 
 @evaluate.command()

@@ -19,7 +19,9 @@ COMMANDS = {
     "experts": ("codenoise.cli.experts:experts", "List, search, check, add and remove experts."),
     "impute": ("codenoise.cli.impute:impute", "Complete a cohort with an ensemble."),
     "lock": ("codenoise.cli.lock:lock", "Pin every artifact of an ensemble."),
+    "prioritise": ("codenoise.cli.prioritise:prioritise", "Rank patients: whom to test next."),
     "pull": ("codenoise.cli.pull:pull", "Fetch experts from the Hugging Face Hub."),
+    "report": ("codenoise.cli.report:report", "Write an evaluation's report again."),
     "spaces": ("codenoise.cli.spaces:spaces", "List, show, fit and apply spaces."),
     "train": ("codenoise.cli.tune:train", "Split a cohort, fit spaces and train experts."),
 }

@@ -16,6 +16,10 @@ class DataError(CodenoiseError):
     """A table, a cohort or a split cannot be used as it stands."""
 
 
+class AbsentError(DataError):
+    """A part of a cohort that may be absent is."""
+
+
 class SpaceError(CodenoiseError):
     """Data, experts or artifacts do not meet in the same space."""
 

@@ -18,7 +18,7 @@ from codenoise.core.cohort.identifiers import unmangle
 from codenoise.core.cohort.options import ReadOptions
 from codenoise.core.cohort.sources import CLINICAL, Source, folder_sources, toml_sources
 from codenoise.core.cohort.tables import Table, read_table, table_of, union_order, write_table
-from codenoise.core.errors import DataError, first_few
+from codenoise.core.errors import AbsentError, DataError, first_few
 from codenoise.core.files import atomic_file
 
 
@@ -243,18 +243,20 @@ def read_clinical(path: Path) -> pd.DataFrame:
 
     Raises
     ------
+    AbsentError
+        If there is none.
     DataError
-        If there is none, or it cannot be read.
+        If it cannot be read.
     """
     if _is_mudata(path):
         frame = tidy_clinical(read_h5mu_obs(path))
         if not len(frame.columns):
-            raise DataError(f"{path} has no clinical columns; put them into obs")
+            raise AbsentError(f"{path} has no clinical columns; put them into obs")
         return frame
     if path.is_file() and path.suffix.lower() != ".toml":
         return read_clinical_file(path)
     sources = _sources(path)
     if CLINICAL not in sources:
-        raise DataError(f"{path} has no clinical table; expected e.g. clinical.csv")
+        raise AbsentError(f"{path} has no clinical table; expected e.g. clinical.csv")
     _refuse_problem(sources[CLINICAL])
     return read_clinical_file(sources[CLINICAL].path)

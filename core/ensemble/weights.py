@@ -194,7 +194,8 @@ def familiarity(experts: Sequence[Expert], inputs: Sequence[Tensor]) -> Weights:
                 f"{expert.name} does not say what its conditions look like, which weighting "
                 f"'adaptive' needs; choose another weighting"
             )
-        parts = torch.split(values, list(expert.condition_dims), dim=1)
+        width = sum(expert.condition_dims)  # after which a multi-condition expert has its mask
+        parts = torch.split(values[:, :width], list(expert.condition_dims), dim=1)
         worst = np.ones(len(values))
         for i, (moments, part) in enumerate(zip(expert.moments, parts, strict=False)):
             centred = (part.numpy() - moments.mean).T
@@ -202,7 +203,7 @@ def familiarity(experts: Sequence[Expert], inputs: Sequence[Tensor]) -> Weights:
             limit = chi2.ppf(0.99, len(moments.mean))
             like = np.minimum(1, limit / np.maximum(radius, limit))
             if expert.masked:
-                present = values[:, sum(expert.condition_dims) + i].numpy() > 0
+                present = values[:, width + i].numpy() > 0
                 like = np.where(present, like, 1.0)
             worst = np.minimum(worst, like)
         columns.append(worst)

@@ -355,7 +355,9 @@ def test_split_with_unknown_labels(
     recipe, split = tmp_path / "ensemble.toml", tmp_path / "split.csv"
     recipe.write_text('targets = ["rppa"]\n[[experts]]\nname = "cna-to-rppa"\n')
     split.write_text("patient,split\nTCGA-05-4396,train\nTCGA-05-4397,holdout\n")
-    message = refused("evaluate", "reconstruction", cohort, "-e", recipe, "--split", split)
+    message = refused(
+        "evaluate", "weights", cohort, "-e", recipe, "--split", split, "-o", tmp_path / "out"
+    )
     assert message == (
         f"{split}, patient 'TCGA-05-4397': 'holdout' is no split; "
         f"expected one of train, validation, test"

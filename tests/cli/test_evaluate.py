@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from codenoise.core.cohort.cohort import read_cohort
+from codenoise.core.evaluation.experiments import EXPERIMENTS
 
 Done = Callable[..., str]
 Refused = Callable[..., str]
@@ -118,15 +119,15 @@ def full(tmp_path: Path) -> Path:
     folder.mkdir()
     patients: set[str] = set()
     for modality in ("cna", "rppa", "wsi"):
-        parts = [
+        table = pd.concat(
             pd.read_csv(EXAMPLE / part / f"{modality}.csv", index_col=0)
             for part in ("cohort", "truth")
-        ]
-        table = pd.concat(parts)
+        )
         table.to_csv(folder / f"{modality}.csv")
         patients |= set(table.index)
     # Every third patient tests, so that some with slides are among them.
-    labels = {p: "test" if i % 3 == 0 else "train" for i, p in enumerate(sorted(patients))}
+    parts = ("test", "train", "train", "test", "train", "validation")
+    labels = {p: parts[i % 6] for i, p in enumerate(sorted(patients))}
     split = pd.Series(labels, name="split").rename_axis("patient")
     split.to_csv(tmp_path / "split.csv")
     return folder
@@ -141,66 +142,126 @@ def recipe(bank: Path, tmp_path: Path, done: Done) -> Path:
     return path
 
 
-def test_reconstruction_compares_ensemble_experts_and_ridge(
+def words(name: str, full: Path, recipe: Path, tmp_path: Path, *others: object) -> list[object]:
+    """``codenoise evaluate NAME`` on the example cohort, into a folder beside it."""
+    given = ["--split", tmp_path / "split.csv", "-o", tmp_path / "out", *others]
+    return ["evaluate", name, full, "-e", recipe, *given]
+
+
+def test_an_experiment_writes_rows_figures_and_a_report(
     full: Path, recipe: Path, tmp_path: Path, done: Done
 ) -> None:
-    output = tmp_path / "new" / "results.json"
-    words = [
-        "evaluate", "reconstruction", full, "-e", recipe, "--split", tmp_path / "split.csv",
-        "--draws", 4,
-    ]  # fmt: skip
-    text = done(*words, "-o", output, "--json")
-    content = _strict(text)
-    assert isinstance(content, dict)
-    assert _strict(output.read_text()) == content
-    assert content["experiment"] == "reconstruction"
-    assert content["draws"] == 4
-    assert content["cohort_digest"] == read_cohort(full).digest()
-    assert len(content["experts"]) == 2
-    rows = content["results"]
-    assert {row["target"] for row in rows} == {"rppa"}
-    assert {row["method"] for row in rows} == {
-        "coherent ensemble", "ridge", *(f"{m}-to-rppa@0.1.0" for m in ("cna", "wsi")),
-    }  # fmt: skip
-    shared = [row for row in rows if row["scope"] == "shared"]
-    assert len({row["patients"] for row in shared}) == 1
-    for row in rows:
-        assert math.isfinite(row["r2_mean"])
-        assert (row["r2_draw"] is None) == (row["method"] == "ridge")
-    table = done(*words)
-    assert "scope: shared" in table
-    assert "scope: own" in table
-    assert "coherent ensemble" in table
+    asked = words("reconstruction", full, recipe, tmp_path, "--runs", 1)
+    content = _strict(done(*asked, "--json"))
+    assert isinstance(content, list)
+    assert content[0]["experiment"] == "reconstruction"
+    rows = pd.read_parquet(tmp_path / "out" / "results" / "reconstruction.parquet")
+    assert len(rows) == content[0]["rows"]
+    assert set(rows.dropna(subset=["r2_mean"]).target) == {"rppa"}  # the others have no expert
+    assert {"coherent ensemble", "best single expert", "best simple baseline"} <= set(rows.method)
+    assert rows[rows.method == "coherent ensemble"].r2_mean.notna().any()
+    about = json.loads((tmp_path / "out" / "study.json").read_text())
+    assert about["cohort_digest"] == read_cohort(full).digest()
+    assert set(rows.cohort_digest) == {about["cohort_digest"]}
+    assert set(rows.recipe_digest) == {about["recipe_digest"]}
+    assert len(about["made_with"]["experts"]) == 2
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert content[0]["verdict"] in page.replace("&#39;", "'")
+    assert list((tmp_path / "out" / "figures").glob("reconstruction-*.png"))
+    assert "It was not run." in page
+
+    text = done(*asked)  # everything is stored: nothing is measured again
+    again = pd.read_parquet(tmp_path / "out" / "results" / "reconstruction.parquet")
+    pd.testing.assert_frame_equal(again, rows)
+    assert content[0]["verdict"] in text
+    assert text.rstrip().endswith(f"report: {tmp_path / 'out' / 'report.html'}")
+    before = (tmp_path / "out" / "report.html").read_bytes()
+    done("report", tmp_path / "out")
+    assert (tmp_path / "out" / "report.html").read_bytes() == before
 
 
-@pytest.mark.parametrize("part", ["train", "test"])
-def test_reconstruction_needs_both_parts_of_the_split(
+def test_a_dry_run_shows_the_plan_and_writes_nothing(
+    full: Path, recipe: Path, tmp_path: Path, done: Done
+) -> None:
+    rows = _strict(done(*words("all", full, recipe, tmp_path, "--dry-run", "--json")))
+    assert isinstance(rows, list)
+    assert [row["experiment"] for row in rows] == list(EXPERIMENTS)
+    plan = {row["experiment"]: row for row in rows}
+    assert plan["reconstruction"]["left"] == plan["reconstruction"]["parts"] > 0
+    # The example with its split has no patient for validation beside a clinical table.
+    assert plan["signals"]["parts"] == 0
+    assert "stage" in plan["signals"]["why not"] or "clinical" in plan["signals"]["why not"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_measured_is_left_out_and_said(
+    full: Path, recipe: Path, tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    ran = run(*words("all", full, recipe, tmp_path, "--quick", "--runs", 1))
+    assert ran.code == 0, ran.err
+    assert "signals is left out: " in ran.err
+    assert "Traceback" not in ran.err
+    page = (tmp_path / "out" / "report.html").read_text()
+    left_out = json.loads((tmp_path / "out" / "left_out.json").read_text())
+    assert {"signals", "completion"} <= set(left_out)
+    assert page.lower().count("not measured. ") == 2 * len(left_out)  # in its list and its section
+    assert "reconstruction: " in ran.out
+
+
+def test_results_of_another_study_are_not_mixed(
+    full: Path, recipe: Path, tmp_path: Path, done: Done, refused: Refused
+) -> None:
+    done(*words("weights", full, recipe, tmp_path, "--runs", 1))
+    message = refused(*words("weights", full, recipe, tmp_path, "--seed", 1))
+    assert message.startswith(f"{tmp_path / 'out'} holds results of another study: seed differ")
+    done(*words("weights", full, recipe, tmp_path, "--seed", 1, "--overwrite"))
+    about = json.loads((tmp_path / "out" / "study.json").read_text())
+    assert about["seed"] == 1
+
+
+def test_a_folder_of_something_else_is_never_deleted(
+    full: Path, recipe: Path, tmp_path: Path, refused: Refused
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    for others in ((), ("--overwrite",)):
+        refused(*words("weights", full, recipe, tmp_path, *others))
+        assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_every_part_of_the_split_is_needed(
     full: Path, recipe: Path, tmp_path: Path, refused: Refused, part: str
 ) -> None:
     path = tmp_path / "split.csv"
-    path.write_text(path.read_text().replace(part, "validation"))
-    message = refused("evaluate", "reconstruction", full, "-e", recipe, "--split", path)
+    path.write_text(
+        path.read_text().replace(f",{part}", f",{'test' if part != 'test' else 'train'}")
+    )
+    message = refused(*words("reconstruction", full, recipe, tmp_path))
     assert f"have no {part} patient in common" in message
     assert "TCGA-" in message
 
 
-def test_reconstruction_of_patients_without_a_target_is_refused(
+def test_a_missing_table_or_unknown_modality_is_named(
     full: Path, recipe: Path, tmp_path: Path, refused: Refused
 ) -> None:
-    split = pd.read_csv(tmp_path / "split.csv", index_col=0).split
-    table = pd.read_csv(full / "rppa.csv", index_col=0)
-    table[(split.reindex(table.index) == "train").to_numpy()].to_csv(full / "rppa.csv")
-    message = refused(
-        "evaluate", "reconstruction", full, "-e", recipe, "--split", tmp_path / "split.csv"
-    )
-    assert "no test patient has a target" in message
-
-
-def test_reconstruction_without_a_table_is_refused(
-    full: Path, recipe: Path, tmp_path: Path, refused: Refused
-) -> None:
+    message = refused(*words("weights", full, recipe, tmp_path, "--modality", "methylation"))
+    assert message == f"{recipe} has no modality 'methylation'; it knows cna, rppa, wsi"
     (full / "wsi.csv").unlink()
-    message = refused(
-        "evaluate", "reconstruction", full, "-e", recipe, "--split", tmp_path / "split.csv"
-    )
+    message = refused(*words("weights", full, recipe, tmp_path))
     assert "has no table for 'wsi'" in message
+
+
+def test_a_damaged_clinical_table_is_named(
+    full: Path, recipe: Path, tmp_path: Path, refused: Refused
+) -> None:
+    path = tmp_path / "clinical.csv"
+    path.write_text("patient,stage\np1,1\np1,2\n")
+    message = refused(*words("weights", full, recipe, tmp_path, "--clinical", path))
+    assert str(path) in message
+    assert "p1" in message
+
+
+def test_report_needs_results(tmp_path: Path, refused: Refused) -> None:
+    message = refused("report", tmp_path)
+    assert message.startswith(f"{tmp_path / 'study.json'} is missing or damaged")

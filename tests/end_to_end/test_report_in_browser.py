@@ -1,0 +1,94 @@
+"""The real cohort's report, opened as a reader would: nothing missing, nothing off the page."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from codenoise.core.evaluation.experiments import EXPERIMENTS, experiment
+from codenoise.core.evaluation.report import write_report
+from codenoise.core.evaluation.running import read_table
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "evaluation"
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), "")
+# Chromium as root in a container has no sandbox, and must not call its maker's hosts.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
+         "--disable-component-update", "--no-first-run"]  # fmt: skip
+
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the results that docs/results.md shows."""
+    folder = tmp_path_factory.mktemp("report") / "evaluation"
+    shutil.copytree(RESULTS, folder)
+    return write_report(folder)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+def figures() -> int:
+    """How many figures the stored results have."""
+    tables = {name: read_table(RESULTS, name) for name in EXPERIMENTS}
+    return sum(
+        len(experiment(name).section(table).figures)
+        for name, table in tables.items()
+        if table is not None
+    )
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (375, 812)], ids=["laptop", "phone"])
+def test_the_report_opens_whole_and_readable(
+    report: Path, browser: Any, tmp_path: Path, width: int, height: int
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": height})
+    problems: list[str] = []
+    fetched: list[str] = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: fetched.append(request.url))
+    page.goto(report.as_uri())
+    assert problems == []
+    assert [url for url in fetched if not url.startswith("data:")] == [report.as_uri()]
+    images = page.evaluate(
+        "[...document.images].map(i => [i.complete, i.naturalWidth, i.width, i.alt])"
+    )
+    assert len(images) == figures() >= len(EXPERIMENTS)
+    for complete, natural, shown, alt in images:
+        assert complete
+        assert natural > 300
+        assert 0.7 * min(width, 600) <= shown <= width
+        assert len(alt) > 20
+    assert len(page.query_selector_all("section")) == len(EXPERIMENTS) + 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    sizes = page.evaluate(
+        "[...document.querySelectorAll('p, td, th, li, figcaption, code')]"
+        ".map(e => parseFloat(getComputedStyle(e).fontSize))"
+    )
+    assert min(sizes) >= 12
+    wrapped = page.evaluate("[...document.querySelectorAll('.verdict')].map(e => e.clientWidth)")
+    assert min(wrapped) > 0.8 * min(width, 900)
+    picture = tmp_path / "report.png"
+    page.screenshot(path=str(picture), full_page=True)
+    pixels = imread(picture)[..., :3]
+    assert pixels.shape[1] == width
+    # Text and figures all the way down: no screenful is blank.
+    screens = [pixels[top : top + height] for top in range(0, len(pixels) - height, height)]
+    assert min(float(np.mean(screen < 0.9)) for screen in screens) > 0.002
+    page.close()
