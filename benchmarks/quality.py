@@ -26,8 +26,8 @@ from codenoise.core.cohort.splits import read_split, split_part
 from codenoise.core.ensemble.calibrating import calibrate
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.evaluation.baselines import BASELINES, Query
+from codenoise.core.evaluation.experiments.reconstruction import measures
 from codenoise.core.evaluation.metrics import r2_pooled
-from codenoise.core.evaluation.reconstruction import measures
 from codenoise.registry.composing import compose
 from codenoise.registry.discovery import discover
 from codenoise.registry.resolving import load_ensemble

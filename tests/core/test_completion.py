@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.errors import DataError
-from codenoise.core.evaluation.completion import EXPERIMENT, cohorts
 from codenoise.core.evaluation.experiment import Row
+from codenoise.core.evaluation.experiments.completion import EXPERIMENT, cohorts
 from codenoise.core.evaluation.study import COHERENT, MULTI, Method, Study
 
 pytest.importorskip("sksurv")

@@ -15,10 +15,10 @@ from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.cohort.tables import Table
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.errors import DataError
-from codenoise.core.evaluation import dimension
-from codenoise.core.evaluation.dimension import EXPERIMENT, Setting, truncated
-from codenoise.core.evaluation.dimension_reading import CEILING, REGRESSION
 from codenoise.core.evaluation.experiment import Row
+from codenoise.core.evaluation.experiments import dimension
+from codenoise.core.evaluation.experiments.dimension import EXPERIMENT, Setting, truncated
+from codenoise.core.evaluation.experiments.dimension_reading import CEILING, REGRESSION
 from codenoise.core.evaluation.study import COHERENT, PUBLISHED, Study
 from codenoise.core.spaces.fit import fit_space
 from codenoise.core.spaces.space import Space

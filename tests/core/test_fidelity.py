@@ -13,7 +13,7 @@ from scipy.stats import energy_distance as energy_root
 from sklearn.metrics import roc_auc_score
 
 from codenoise.core.errors import DataError
-from codenoise.core.evaluation.fidelity import (
+from codenoise.core.evaluation.experiments.fidelity import (
     f1,
     membership,
     nearest_distance,

@@ -11,9 +11,16 @@ import pytest
 
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.errors import DataError
-from codenoise.core.evaluation import manifold
-from codenoise.core.evaluation.manifold import EXPERIMENT, told_apart
-from codenoise.core.evaluation.manifold_reading import CHANCE, CONTROL, POINT, REAL, SCORE, WHOLE
+from codenoise.core.evaluation.experiments import manifold
+from codenoise.core.evaluation.experiments.manifold import EXPERIMENT, told_apart
+from codenoise.core.evaluation.experiments.manifold_reading import (
+    CHANCE,
+    CONTROL,
+    POINT,
+    REAL,
+    SCORE,
+    WHOLE,
+)
 from codenoise.core.evaluation.study import BASELINE, COHERENT, MULTI, Method, Study
 
 EXACT, FAR = COHERENT, MULTI

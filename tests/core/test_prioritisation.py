@@ -17,8 +17,9 @@ from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.errors import DataError
-from codenoise.core.evaluation import outcomes, prioritisation
-from codenoise.core.evaluation.acquisition import (
+from codenoise.core.evaluation import outcomes
+from codenoise.core.evaluation.experiments import prioritisation
+from codenoise.core.evaluation.experiments.acquisition import (
     FRACTIONS,
     Acquisition,
     acquired,
@@ -28,7 +29,7 @@ from codenoise.core.evaluation.acquisition import (
     random_orders,
     resampled_areas,
 )
-from codenoise.core.evaluation.prioritisation import EXPERIMENT, parts, patterns
+from codenoise.core.evaluation.experiments.prioritisation import EXPERIMENT, parts, patterns
 from codenoise.core.evaluation.study import COHERENT, PUBLISHED, Study
 
 section = EXPERIMENT.section

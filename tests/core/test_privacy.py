@@ -18,8 +18,8 @@ from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.errors import DataError
 from codenoise.core.evaluation.experiment import Row
-from codenoise.core.evaluation.privacy import EXPERIMENT
-from codenoise.core.evaluation.privacy_attacks import (
+from codenoise.core.evaluation.experiments.privacy import EXPERIMENT
+from codenoise.core.evaluation.experiments.privacy_attacks import (
     CONDITIONS,
     COPIES,
     NEAREST,
@@ -28,9 +28,8 @@ from codenoise.core.evaluation.privacy_attacks import (
     UNSEEN,
     matched,
 )
-from codenoise.core.evaluation.privacy_reading import summary
-from codenoise.core.evaluation.study import COHERENT, MULTI, PUBLISHED, Study
-from codenoise.core.evaluation.unconditional import (
+from codenoise.core.evaluation.experiments.privacy_reading import summary
+from codenoise.core.evaluation.experiments.unconditional import (
     GENERATORS,
     NARROWED,
     OTHERS,
@@ -41,6 +40,7 @@ from codenoise.core.evaluation.unconditional import (
     narrowed,
     null_draws,
 )
+from codenoise.core.evaluation.study import COHERENT, MULTI, PUBLISHED, Study
 
 SIZES = {"train": 400, "validation": 60, "test": 120}
 TYPES = ("LUAD", "STAD")

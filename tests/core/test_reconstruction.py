@@ -17,7 +17,7 @@ from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.errors import DataError, EnsembleError
 from codenoise.core.evaluation.baselines import ridge
-from codenoise.core.evaluation.reconstruction import EXPERIMENT, measures
+from codenoise.core.evaluation.experiments.reconstruction import EXPERIMENT, measures
 from codenoise.core.evaluation.study import BASELINE, COHERENT, PUBLISHED, SINGLE, Study
 
 

@@ -18,7 +18,7 @@ from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.errors import DataError
-from codenoise.core.evaluation.conflict import (
+from codenoise.core.evaluation.experiments.conflict import (
     COSINE,
     CROSS,
     DIRECT,
@@ -31,9 +31,9 @@ from codenoise.core.evaluation.conflict import (
     expectation,
     expectation_scores,
 )
-from codenoise.core.evaluation.following import follow
-from codenoise.core.evaluation.rejection import EXPERIMENT, ensembles, partners
-from codenoise.core.evaluation.rejection_reading import OTHER, SAME, section
+from codenoise.core.evaluation.experiments.following import follow
+from codenoise.core.evaluation.experiments.rejection import EXPERIMENT, ensembles, partners
+from codenoise.core.evaluation.experiments.rejection_reading import OTHER, SAME, section
 from codenoise.core.evaluation.study import COHERENT, PUBLISHED, Study
 
 Build = Callable[..., Expert]

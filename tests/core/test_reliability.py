@@ -18,8 +18,8 @@ from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.expert import Expert, Moments
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.errors import DataError
-from codenoise.core.evaluation.reliability import EXPERIMENT
-from codenoise.core.evaluation.reliability_reading import effective_experts
+from codenoise.core.evaluation.experiments.reliability import EXPERIMENT
+from codenoise.core.evaluation.experiments.reliability_reading import effective_experts
 from codenoise.core.evaluation.study import Study
 
 MSES = {"a": 0.2, "b": 0.4, "c": 0.95}

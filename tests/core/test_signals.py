@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.errors import DataError
 from codenoise.core.evaluation.experiment import Row
-from codenoise.core.evaluation.signals import EXPERIMENT
+from codenoise.core.evaluation.experiments.signals import EXPERIMENT
 from codenoise.core.evaluation.study import COHERENT, MULTI, Method, Study
 
 pytest.importorskip("sksurv")

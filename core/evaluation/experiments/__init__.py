@@ -30,6 +30,8 @@ def experiment(name: str) -> Experiment:
     KeyError
         If there is none of this name.
     """
-    module = importlib.import_module(f"codenoise.core.evaluation.{EXPERIMENTS[name][0]}")
+    module = importlib.import_module(
+        f"codenoise.core.evaluation.experiments.{EXPERIMENTS[name][0]}"
+    )
     found: Experiment = module.EXPERIMENT
     return found

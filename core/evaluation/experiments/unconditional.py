@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from codenoise.core.ensemble.expert import Expert
-from codenoise.core.evaluation.fidelity import NEIGHBOURS
+from codenoise.core.evaluation.experiments.fidelity import NEIGHBOURS
 from codenoise.core.evaluation.study import COHERENT, MULTI, PUBLISHED, SINGLE, Study
 
 Float32 = NDArray[np.float32]

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from codenoise.core.evaluation.baselines.regression import FEWEST, ridge
 from codenoise.core.evaluation.experiment import Row
-from codenoise.core.evaluation.fidelity import membership, nearest_distance
+from codenoise.core.evaluation.experiments.fidelity import membership, nearest_distance
+from codenoise.core.evaluation.experiments.unconditional import GENERATORS
 from codenoise.core.evaluation.study import Latents, Method, Study
-from codenoise.core.evaluation.unconditional import GENERATORS
 
 Float32 = NDArray[np.float32]
 COPIES, UNSEEN = "copies of training patients", "real validation patients"

@@ -14,7 +14,8 @@ from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.samplers import step_grid, step_shares
 from codenoise.core.errors import DataError
-from codenoise.core.evaluation.conflict import (
+from codenoise.core.evaluation.experiment import Experiment, Part, Row
+from codenoise.core.evaluation.experiments.conflict import (
     OF_EXPECTATIONS,
     OF_TRAJECTORIES,
     RULE,
@@ -23,8 +24,7 @@ from codenoise.core.evaluation.conflict import (
     expectation_scores,
     trajectory_scores,
 )
-from codenoise.core.evaluation.experiment import Experiment, Part, Row
-from codenoise.core.evaluation.rejection_reading import (
+from codenoise.core.evaluation.experiments.rejection_reading import (
     EXPECTATIONS,
     OTHER,
     POWER,

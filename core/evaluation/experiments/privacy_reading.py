@@ -8,8 +8,13 @@ import pandas as pd
 from codenoise.core.cohort.annotated import needed
 from codenoise.core.errors import DataError
 from codenoise.core.evaluation.experiment import Claim, Section
-from codenoise.core.evaluation.privacy_attacks import CONDITIONS, CONTROLS, COPIES, NOTHING
-from codenoise.core.evaluation.privacy_figures import (
+from codenoise.core.evaluation.experiments.privacy_attacks import (
+    CONDITIONS,
+    CONTROLS,
+    COPIES,
+    NOTHING,
+)
+from codenoise.core.evaluation.experiments.privacy_figures import (
     ATTACKS,
     MEASURES,
     PAPER,
@@ -21,9 +26,15 @@ from codenoise.core.evaluation.privacy_figures import (
     plane_figure,
     target_table,
 )
+from codenoise.core.evaluation.experiments.unconditional import (
+    GENERATORS,
+    NARROW,
+    NARROWED,
+    OTHERS,
+    TEST,
+)
 from codenoise.core.evaluation.statistics import Comparison, compare, interval, p_text
 from codenoise.core.evaluation.study import COHERENT, MULTI, PUBLISHED
-from codenoise.core.evaluation.unconditional import GENERATORS, NARROW, NARROWED, OTHERS, TEST
 
 LEVEL = 0.05
 GIVEN = {
@@ -38,7 +49,7 @@ ON_OTHERS = "(Table 3), measured on other patients"
 
 
 def section(frame: pd.DataFrame) -> Section:
-    """Read the rows of `codenoise.core.evaluation.privacy`; any of them may be missing."""
+    """Read the rows of the experiment `privacy`; any of them may be missing."""
     rows = frame.reindex(columns=list(COLUMNS))
     fidelity = rows[(rows["kind"] == "fidelity") & rows["f1"].notna()]
     attacks = summary(rows[(rows["kind"] == "attack") & rows["auc"].notna()])

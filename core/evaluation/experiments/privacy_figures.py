@@ -8,10 +8,16 @@ import numpy as np
 import pandas as pd
 
 from codenoise.core.evaluation.experiment import Figure, Table
+from codenoise.core.evaluation.experiments.privacy_attacks import CONTROLS, NEAREST, OWN, REGRESSION
+from codenoise.core.evaluation.experiments.unconditional import (
+    GENERATORS,
+    NARROWED,
+    OTHERS,
+    REAL,
+    TEST,
+)
 from codenoise.core.evaluation.plotting import colour, figure
-from codenoise.core.evaluation.privacy_attacks import CONTROLS, NEAREST, OWN, REGRESSION
 from codenoise.core.evaluation.study import MULTI, PUBLISHED
-from codenoise.core.evaluation.unconditional import GENERATORS, NARROWED, OTHERS, REAL, TEST
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from codenoise.core.cohort.annotated import needed, quiet
 from codenoise.core.errors import DataError
 from codenoise.core.evaluation.experiment import Experiment, Part, Row
-from codenoise.core.evaluation.manifold_reading import (
+from codenoise.core.evaluation.experiments.manifold_reading import (
     CHANCE,
     CONTROL,
     DRAWN,

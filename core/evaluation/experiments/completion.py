@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from codenoise.core.errors import DataError
-from codenoise.core.evaluation.completion_reading import (
+from codenoise.core.evaluation.experiment import Experiment, Part, Row
+from codenoise.core.evaluation.experiments.completion_reading import (
     ABLATED,
     DRAW,
     FULL,
@@ -21,7 +22,6 @@ from codenoise.core.evaluation.completion_reading import (
     TASKS,
     section,
 )
-from codenoise.core.evaluation.experiment import Experiment, Part, Row
 from codenoise.core.evaluation.outcomes import (
     TREES,
     Measures,

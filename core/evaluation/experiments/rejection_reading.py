@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from codenoise.core.errors import DataError
-from codenoise.core.evaluation.conflict import (
+from codenoise.core.evaluation.experiment import Claim, Figure, Section, Table
+from codenoise.core.evaluation.experiments.conflict import (
     CROSS,
     DEFINITIONS,
     DIRECT,
@@ -17,7 +18,6 @@ from codenoise.core.evaluation.conflict import (
     OF_TRAJECTORIES,
     RULE,
 )
-from codenoise.core.evaluation.experiment import Claim, Figure, Section, Table
 from codenoise.core.evaluation.plotting import colour, figure
 from codenoise.core.evaluation.statistics import compare, interval
 from codenoise.core.evaluation.study import COHERENT, PUBLISHED

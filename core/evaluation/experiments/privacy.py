@@ -15,12 +15,17 @@ from numpy.typing import NDArray
 from codenoise.core.cohort.annotated import needed, quiet
 from codenoise.core.errors import DataError
 from codenoise.core.evaluation.experiment import Experiment, Part, Row
-from codenoise.core.evaluation.fidelity import f1, precision_recall
+from codenoise.core.evaluation.experiments.fidelity import f1, precision_recall
+from codenoise.core.evaluation.experiments.privacy_attacks import attacks, matched
+from codenoise.core.evaluation.experiments.privacy_reading import section
+from codenoise.core.evaluation.experiments.unconditional import (
+    NARROWED,
+    OTHERS,
+    REAL,
+    compared_sets,
+)
 from codenoise.core.evaluation.metrics import energy_distance
-from codenoise.core.evaluation.privacy_attacks import attacks, matched
-from codenoise.core.evaluation.privacy_reading import section
 from codenoise.core.evaluation.study import Study
-from codenoise.core.evaluation.unconditional import NARROWED, OTHERS, REAL, compared_sets
 
 Float32 = NDArray[np.float32]
 # Most patients of a set, of a group under attack, and of a set in the figure; and in quick mode.

@@ -31,7 +31,7 @@ COLUMNS = (
 
 
 def section(frame: pd.DataFrame) -> Section:
-    """Read the rows of `codenoise.core.evaluation.dimension`; any of them may be missing."""
+    """Read the rows of the experiment `dimension`; any of them may be missing."""
     rows = frame.reindex(columns=list(COLUMNS))
     known = rows[(rows["kind"] == "r2") & rows["r2_pooled"].notna()]
     errors = rows[(rows["kind"] == "patient") & rows["error"].notna()]

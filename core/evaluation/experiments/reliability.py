@@ -19,7 +19,7 @@ from codenoise.core.ensemble.weights import (
 )
 from codenoise.core.errors import DataError
 from codenoise.core.evaluation.experiment import Experiment, Part, Row
-from codenoise.core.evaluation.reliability_reading import (
+from codenoise.core.evaluation.experiments.reliability_reading import (
     ALL,
     CODE,
     FORMULA,

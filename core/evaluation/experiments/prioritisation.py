@@ -11,14 +11,6 @@ from numpy.typing import NDArray
 
 from codenoise.core.errors import DataError
 from codenoise.core.evaluation import outcomes
-from codenoise.core.evaluation.acquisition import (
-    FRACTIONS,
-    Acquisition,
-    area,
-    curves,
-    random_orders,
-    resampled_areas,
-)
 from codenoise.core.evaluation.counterfactual import (
     drawn_table,
     predictions,
@@ -26,7 +18,15 @@ from codenoise.core.evaluation.counterfactual import (
     with_draws,
 )
 from codenoise.core.evaluation.experiment import Experiment, Part, Row
-from codenoise.core.evaluation.prioritisation_reading import DRAW, MEAN, section
+from codenoise.core.evaluation.experiments.acquisition import (
+    FRACTIONS,
+    Acquisition,
+    area,
+    curves,
+    random_orders,
+    resampled_areas,
+)
+from codenoise.core.evaluation.experiments.prioritisation_reading import DRAW, MEAN, section
 from codenoise.core.evaluation.study import COHERENT, MULTI, PUBLISHED, Study
 
 TASKS = ("stage", "survival")

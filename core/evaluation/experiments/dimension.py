@@ -18,8 +18,8 @@ from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.errors import DataError
 from codenoise.core.evaluation.baselines.regression import ridge
-from codenoise.core.evaluation.dimension_reading import CEILING, REGRESSION, section
 from codenoise.core.evaluation.experiment import Experiment, Part, Row
+from codenoise.core.evaluation.experiments.dimension_reading import CEILING, REGRESSION, section
 from codenoise.core.evaluation.metrics import r2_of_expectation, r2_per_feature, r2_pooled
 from codenoise.core.evaluation.study import COHERENT, PUBLISHED, Study, subsets
 from codenoise.core.spaces.fit import fit_space

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from codenoise.core.evaluation.experiment import Claim, Section, Table
-from codenoise.core.evaluation.reconstruction_figures import (
+from codenoise.core.evaluation.experiments.reconstruction_figures import (
     INTERVAL,
     MEASURES,
     QUERY,

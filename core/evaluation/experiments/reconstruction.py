@@ -11,6 +11,13 @@ from numpy.typing import NDArray
 
 from codenoise.core.errors import DataError
 from codenoise.core.evaluation.experiment import Experiment, Part, Row
+from codenoise.core.evaluation.experiments.reconstruction_figures import (
+    COMPLETE,
+    INTERVAL,
+    QUERY,
+    TYPE,
+)
+from codenoise.core.evaluation.experiments.reconstruction_reading import section
 from codenoise.core.evaluation.metrics import (
     draw_variance,
     energy_distance,
@@ -20,8 +27,6 @@ from codenoise.core.evaluation.metrics import (
     r2_per_feature,
     r2_pooled,
 )
-from codenoise.core.evaluation.reconstruction_figures import COMPLETE, INTERVAL, QUERY, TYPE
-from codenoise.core.evaluation.reconstruction_reading import section
 from codenoise.core.evaluation.study import Latents, Method, Study, subsets
 
 Float32 = NDArray[np.float32]

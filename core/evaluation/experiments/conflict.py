@@ -19,7 +19,7 @@ from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.consensus import BLOCK, Consensus
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.expert import Expert
-from codenoise.core.evaluation.following import follow
+from codenoise.core.evaluation.experiments.following import follow
 from codenoise.core.threads import one_torch_thread
 
 Float = NDArray[np.float64]
