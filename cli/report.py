@@ -6,10 +6,13 @@ from pathlib import Path
 
 import click
 
+from codenoise.cli.output import json_option, print_json
+
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-def report(folder: Path) -> None:
+@json_option
+def report(folder: Path, as_json: bool) -> None:
     """Write report.html, report.md and figures again from the results in FOLDER.
 
     FOLDER is the output of 'codenoise evaluate'; nothing is measured.
@@ -20,4 +23,9 @@ def report(folder: Path) -> None:
     """
     from codenoise.core.evaluation.report import write_report
 
-    click.echo(write_report(folder))
+    page = write_report(folder)
+    if as_json:
+        figures = sorted(map(str, (folder / "figures").iterdir()))
+        print_json({"report": str(page), "figures": figures})
+    else:
+        click.echo(page)

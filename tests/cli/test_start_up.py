@@ -126,6 +126,8 @@ def test_summary_in_the_list_is_the_start_of_the_command(done: Callable[..., str
         ["train", "bank", "cohort"],
         ["train", "split", "cohort"],
         ["evaluate", "truth", "out"],
+        ["evaluate", "all", "cohort"],
+        ["evaluate", "weights", "cohort", "-e", "a.toml", "--split", "s.csv", "--runs", "0"],
     ],
     ids=" ".join,
 )
