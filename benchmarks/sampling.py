@@ -55,12 +55,18 @@ DIM = 32
 NETWORKS = ((256, 4), (512, 4), (1024, 7))  # width, hidden layers; the first is the bundled one
 CONDITIONS = ("a", "b", "c")
 MODALITIES = ("rna", "rppa", "cna", "wsi")
-SEEDS = 5
+SEEDS = 3
 WHOLE_BLOCKS = 4  # of the engine are timed where it runs in part: two for each of two workers
 # Redraws are off on both sides, so that the work is known; weights are the paper's on both.
 ANCESTRAL = EngineSettings("inverse-mse", sampler="ddpm", steps=STEPS, max_retries=0)
 DEFAULT = EngineSettings("inverse-mse", max_retries=0)
-CALLED = {"loop": "published loop", "ddpm": "engine, ddpm", "default": "engine, default"}
+HALF = replace(DEFAULT, precision="bfloat16")
+CALLED = {
+    "loop": "published loop",
+    "ddpm": "engine, ddpm",
+    "default": "engine, default",
+    "half": "engine, default in bfloat16",
+}
 Row = dict[str, Any]
 
 
@@ -120,7 +126,8 @@ def drawn(
     """Draws by one of the methods, shape ``(patients, draws, dim)``; ``steps`` are run."""
     if method == "loop":
         return loop_draws(experts, latents, patients, draws, seed=seed, steps=steps)
-    settings = replace(ANCESTRAL if method == "ddpm" else DEFAULT, steps=steps)
+    chosen = {"ddpm": ANCESTRAL, "default": DEFAULT, "half": HALF}[method]
+    settings = replace(chosen, steps=steps)
     return generate(experts, latents, patients, draws=draws, seed=seed, settings=settings).draws
 
 
@@ -201,6 +208,7 @@ def speed(patients: int, draws: int, timed: int) -> Row:
         runs = [("loop", n, STEPS, patients, timed) for n in peak]
         runs += [("ddpm", n, STEPS, some, STEPS) for n in peak]
         runs += [("default", n, DEFAULT.steps, patients, DEFAULT.steps) for n in peak]
+        runs += [("half", cores, HALF.steps, patients, HALF.steps)]
         loop = np.inf
         for method, threads, steps, of_patients, of_steps in runs:
             row = child(threads, method, width, layers, of_patients, draws, of_steps)
@@ -251,14 +259,14 @@ def quality(cohort: Path, split: Path, draws: int) -> Row:
         real = latents[target].loc[patients].to_numpy()
         experts = ensemble.experts_for(target)
         seen = {m: table for m, table in latents.items() if m != target}
-        for method, steps in (("loop", STEPS), ("default", DEFAULT.steps)):
+        for method, steps in (("loop", STEPS), ("default", DEFAULT.steps), ("half", HALF.steps)):
             started = time.perf_counter()
             several = [
                 drawn(method, experts, seen, patients, draws, seed=seed, steps=steps)
                 for seed in range(SEEDS)
             ]
             seconds = time.perf_counter() - started
-            table = pd.DataFrame(measured(real, d, method == "default") for d in several)
+            table = pd.DataFrame(measured(real, d, method != "loop") for d in several)
             mean = {str(c): float(table[c].mean()) for c in table}
             error = {f"{c}_error": float(table[c].std(ddof=1)) / SEEDS**0.5 for c in mean}
             cells = [f"{mean[c]:.4f} +- {error[f'{c}_error']:.4f}" for c in mean]

@@ -18,6 +18,7 @@ from codenoise.core.ensemble.settings import (
     DEFAULT_STEPS,
     DEFAULT_WEIGHTING,
     Composition,
+    Precision,
 )
 from codenoise.core.errors import CodenoiseError
 from codenoise.registry.code_plugins import need
@@ -99,6 +100,13 @@ from codenoise.registry.resolving import resolve
     help=f"Steps of the sampler. [default: {DEFAULT_STEPS}, and 1000 for ddpm]",
 )
 @click.option(
+    "--precision",
+    type=click.Choice(get_args(Precision)),
+    default="float32",
+    show_default=True,
+    help="Of matrix products; bfloat16 is up to twice as fast on processors that have it.",
+)
+@click.option(
     "--mirrored/--independent",
     default=True,
     show_default=True,
@@ -128,6 +136,7 @@ def compose(
     max_retries: int,
     sampler: str,
     steps: int | None,
+    precision: Precision,
     mirrored: bool,
     output: Path,
     overwrite: bool,
@@ -163,6 +172,7 @@ def compose(
                 name=sampler,
                 steps=steps or (1000 if sampler == "ddpm" else DEFAULT_STEPS),
                 mirrored=mirrored,
+                precision=None if precision == "float32" else precision,
             ),
         )
         chosen, _ = resolve(recipe, inventory)

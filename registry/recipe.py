@@ -12,6 +12,7 @@ from codenoise.core.ensemble.settings import (
     DEFAULT_WEIGHTING,
     Composition,
     EngineSettings,
+    Precision,
 )
 from codenoise.core.errors import EnsembleError
 from codenoise.core.files import atomic_file
@@ -47,6 +48,7 @@ class Sampler(Strict):
     name: str = "dpm-solver++"
     steps: Annotated[int, Field(ge=1, le=1000)] = DEFAULT_STEPS
     mirrored: bool = True
+    precision: Precision | None = None  # float32
 
 
 class Recipe(Strict):
@@ -83,6 +85,7 @@ class Recipe(Strict):
             sampler=self.sampler.name,
             steps=self.sampler.steps,
             mirrored=self.sampler.mirrored,
+            precision=self.sampler.precision or "float32",
             **self.coherence.model_dump(),
         )
 

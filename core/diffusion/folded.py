@@ -76,15 +76,20 @@ class FoldedStack:
         Tensor
             Network outputs, shape ``(experts, rows, dim)``.
         """
-        bias = condition_terms + self.time_terms[0][:, step, None]
-        hidden = torch.relu_(torch.baddbmm(bias, x.expand(len(self.first), -1, -1), self.first))
+        bias = (condition_terms + self.time_terms[0][:, step, None]).to(self.first.dtype)
+        noisy = x.to(self.first.dtype).expand(len(self.first), -1, -1)
+        hidden = torch.relu_(torch.baddbmm(bias, noisy, self.first))
         for weight, terms in zip(self.inner[:-1], self.time_terms[1:-1], strict=True):
             hidden = torch.relu_(torch.baddbmm(terms[:, step, None], hidden, weight))
         output = torch.baddbmm(self.time_terms[-1][:, step, None], hidden, self.inner[-1])
-        return output[..., : self.dim]
+        return output[..., : self.dim].to(x.dtype)
 
 
-def fold(denoisers: Sequence[MLPDenoiser], times: Sequence[Tensor]) -> FoldedStack:
+def fold(
+    denoisers: Sequence[MLPDenoiser],
+    times: Sequence[Tensor],
+    dtype: torch.dtype = torch.float32,
+) -> FoldedStack:
     """Fold trained networks of equal shape for a run over a grid of times.
 
     In evaluation mode BatchNorm is an affine map per unit and merges exactly into the linear layer
@@ -96,6 +101,8 @@ def fold(denoisers: Sequence[MLPDenoiser], times: Sequence[Tensor]) -> FoldedSta
         Networks with equal dim, width, layers and time embedding.
     times
         For each network, its own (fractional) time at every step of the run, shape ``(steps,)``.
+    dtype
+        Of the products with noisy latents and hidden layers; folding itself is done in full.
     """
     folded = [_fold_one(denoiser, time) for denoiser, time in zip(denoisers, times, strict=True)]
     weights = [torch.stack(layer) for layer in zip(*(part[0] for part in folded), strict=True)]
@@ -104,9 +111,9 @@ def fold(denoisers: Sequence[MLPDenoiser], times: Sequence[Tensor]) -> FoldedSta
     dim = denoisers[0].output.out_features
     return FoldedStack(
         dim=dim,
-        first=_spaced(weights[0][:, :dim]),
-        inner=tuple(_spaced(weight) for weight in weights[1:]),
-        time_terms=tuple(terms),
+        first=_spaced(weights[0][:, :dim].to(dtype)),
+        inner=tuple(_spaced(weight.to(dtype)) for weight in weights[1:]),
+        time_terms=(terms[0], *(term.to(dtype) for term in terms[1:])),
         condition_layers=tuple(denoiser.condition for denoiser in denoisers),
         condition_projections=weights[0][:, dim:].contiguous(),
     )
@@ -178,7 +185,7 @@ class PlainStack:
 
 
 def stacks(
-    denoisers: Sequence[Denoiser], times: Sequence[Tensor]
+    denoisers: Sequence[Denoiser], times: Sequence[Tensor], dtype: torch.dtype = torch.float32
 ) -> list[tuple[list[int], FoldedStack | PlainStack]]:
     """Gather denoisers into as few stacks as possible.
 
@@ -188,6 +195,8 @@ def stacks(
         Networks in evaluation mode.
     times
         For each, its own time at every step of the run, shape ``(steps,)``.
+    dtype
+        See `fold`; networks of other forms are evaluated as they are.
 
     Returns
     -------
@@ -203,7 +212,7 @@ def stacks(
             gathered.append(([position], PlainStack(denoiser, times[position])))
     for positions in shapes.values():
         members = [d for d in map(denoisers.__getitem__, positions) if isinstance(d, MLPDenoiser)]
-        gathered.append((positions, fold(members, [times[i] for i in positions])))
+        gathered.append((positions, fold(members, [times[i] for i in positions], dtype)))
     return gathered
 
 

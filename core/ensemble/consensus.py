@@ -15,6 +15,7 @@ from codenoise.core.diffusion.folded import stacks
 from codenoise.core.diffusion.prediction import to_epsilon
 from codenoise.core.ensemble.coherence import incoherence
 from codenoise.core.ensemble.expert import Expert
+from codenoise.core.ensemble.settings import Precision
 from codenoise.core.ensemble.weights import familiarity
 
 # Trajectories are always computed in blocks of this many rows, padded when fewer: matrix kernels
@@ -40,6 +41,8 @@ class Consensus:
         one, the prior takes the rest.
     adaptive
         Whether an expert counts less for a patient unlike those it was trained on.
+    precision
+        See `EngineSettings`.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Consensus:
         coefficients: NDArray[np.float64],
         *,
         adaptive: bool = False,
+        precision: Precision = "float32",
     ) -> None:
         self.experts = tuple(experts)
         self.patients = patients
@@ -69,6 +73,7 @@ class Consensus:
         self._stacks = stacks(
             [member.denoiser for member in members],
             [torch.from_numpy(member.schedule.time_at(levels)) for member in members],
+            getattr(torch, precision),
         )
         self._familiarity = (
             torch.from_numpy(familiarity(experts, self._inputs)).float() if adaptive else None

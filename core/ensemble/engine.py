@@ -130,7 +130,9 @@ def generate(
             ids = [patients[row] for row in rows]
             seen = {name: conditions[name] for name in available}
             adaptive = settings.weighting == ADAPTIVE
-            consensus = Consensus(playing, seen, ids, levels, shares, adaptive=adaptive)
+            consensus = Consensus(
+                playing, seen, ids, levels, shares, adaptive=adaptive, precision=settings.precision
+            )
             result.weights[rows[:, None], np.array(subset)] = consensus.weights.mean(dim=0)
             result.learned[rows] = learned
             with one_torch_thread() as workers:

@@ -8,6 +8,7 @@ from typing import Literal
 
 BUILT_IN_SAMPLERS = ("ddpm", "ddim", "dpm-solver++", "heun")
 Composition = Literal["mean", "product"]
+Precision = Literal["float32", "bfloat16"]
 DEFAULT_WEIGHTING = "precision-gain"
 DEFAULT_STEPS = 30  # quality against steps stands in docs/choices.md
 BUILT_IN_WEIGHTINGS = (
@@ -48,6 +49,10 @@ class EngineSettings:
     sampler, steps
         One of `BUILT_IN_SAMPLERS` or of a plugin. ``"ddpm"`` with 1,000 steps is the paper's; the
         others need few.
+    precision
+        Of matrix products within networks. ``"bfloat16"`` is faster on processors that have it,
+        and moves draws by about a thousandth of their spread; only ``"float32"`` promises equal
+        results to the bit whatever the company.
     """
 
     weighting: str = DEFAULT_WEIGHTING
@@ -59,3 +64,4 @@ class EngineSettings:
     mirrored: bool = True
     sampler: str = "dpm-solver++"
     steps: int = DEFAULT_STEPS
+    precision: Precision = "float32"

@@ -190,6 +190,23 @@ def test_results_do_not_depend_on_the_number_of_workers() -> None:
     np.testing.assert_array_equal(found[0].attempts, found[1].attempts)
 
 
+def test_half_precision_moves_draws_little_and_as_little_in_other_company() -> None:
+    experts = [network_expert(0, "a"), network_expert(1, "b")]
+    ids = [f"p{i}" for i in range(40)]
+    rng = np.random.default_rng(0)
+    data = {name: table(ids, rng.normal(size=(40, 3))) for name in "ab"}
+    half = EngineSettings(precision="bfloat16")
+    full = generate(experts, data, ids, draws=4, settings=EngineSettings())
+    rough = generate(experts, data, ids, draws=4, settings=half)
+    moved = (rough.draws - full.draws).std() / full.draws.std()
+    assert 0 < moved < 0.01
+    backwards = generate(experts, data, ids[::-1], draws=4, settings=half)
+    some = generate(experts, data, ids[3:6], draws=2, settings=half)
+    tolerance = 0.05 * full.draws.std()  # to the bit is promised of float32 alone
+    np.testing.assert_allclose(backwards.draws[::-1], rough.draws, atol=tolerance)
+    np.testing.assert_allclose(some.draws, rough.draws[3:6, :2], atol=tolerance)
+
+
 def test_incoherent_fraction_of_few_steps_is_that_of_the_whole_schedule(
     gaussian_expert: Build,
 ) -> None:

@@ -11,7 +11,7 @@ from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.coherence import incoherence
 from codenoise.core.ensemble.noise import Trajectory, trajectory_noise
 from codenoise.core.ensemble.samplers import sample, step_grid
-from codenoise.core.ensemble.settings import BUILT_IN_SAMPLERS
+from codenoise.core.ensemble.settings import BUILT_IN_SAMPLERS, EngineSettings
 from codenoise.core.errors import CodenoiseError
 
 Array = NDArray[np.float64]
@@ -101,6 +101,17 @@ def test_samplers_reach_a_gaussian_target(
     values = gaussian_run(sampler, steps, mean, sd)
     assert values.mean() == pytest.approx(mean, abs=4 * sd / 20_000**0.5 + 0.005)
     assert values.std() == pytest.approx(sd, rel=tolerance)
+
+
+@pytest.mark.parametrize("variance", [0.02, 0.1, 0.3, 0.7, 1.0, 1.5])
+def test_the_default_grid_keeps_any_width_within_one_percent(variance: float) -> None:
+    settings = EngineSettings()
+    runs = [
+        gaussian_run(settings.sampler, steps, 0.0, variance**0.5)
+        for steps in (settings.steps, 1000)
+    ]
+    # From the same noise the two differ by the solver's error alone.
+    assert runs[0].std() == pytest.approx(runs[1].std(), rel=0.01)
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "dpm-solver++"])
