@@ -26,7 +26,7 @@ test: .venv-test/installed
 	for part in core registry cli; do ln -sfn ../../$$part .typecheck/codenoise/$$part; done
 	$(TEST)/mypy -p codenoise.core -p codenoise.registry -p codenoise.cli
 	$(TEST)/lint-imports
-	$(TEST)/pytest -m "" --cov --cov-report=term:skip-covered
+	$(TEST)/pytest -m "" -n auto --cov --cov-report=term:skip-covered
 
 .venv-test/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv-test

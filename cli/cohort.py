@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from codenoise.cli.conflicts import conflicts
 from codenoise.cli.output import json_option, print_json, print_table
 from codenoise.cli.reading import reading_options
 from codenoise.core.errors import CodenoiseError
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 @click.group()
 def cohort() -> None:
     """Look at a cohort before using it."""
+
+
+cohort.add_command(conflicts)
 
 
 @cohort.command()

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from codenoise.core.diffusion.schedule import NoiseSchedule, linear_schedule
+from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.expert import Expert
 
 Array = NDArray[np.float64]
@@ -62,3 +66,19 @@ def gaussian_expert() -> Callable[..., Expert]:
         )
 
     return build
+
+
+class LatentEnsemble(Ensemble):
+    """An ensemble of exact experts, which live in no real space; its cohorts are latents."""
+
+    def __post_init__(self) -> None:
+        pass
+
+    def encode(self, cohort: Any) -> dict[str, pd.DataFrame]:
+        return dict(cohort)
+
+
+@pytest.fixture
+def latent_ensemble() -> Callable[..., Ensemble]:
+    """Build an ensemble of experts, settings and calibration, and of no spaces."""
+    return partial(LatentEnsemble, {})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,18 +55,22 @@ def joint_mean(tables: Tables) -> NDArray[np.float64]:
     return JOINT * sum(tables[name].to_numpy() / spread**2 for name, spread in SPREADS.items())
 
 
-class _NoSpaces(Ensemble):
-    def __post_init__(self) -> None:
-        """Gaussian experts live in no space."""
+@pytest.fixture
+def ensemble(
+    experts: list[Expert], latent_ensemble: Callable[..., Ensemble]
+) -> Callable[..., Ensemble]:
+    """Ensembles of given settings; of ``experts``, unless others are given."""
 
+    def build(others: list[Expert] | None = None, **settings: Any) -> Ensemble:
+        chosen = EngineSettings(max_incoherent_fraction=1.0, **settings)
+        return latent_ensemble(tuple(others or experts), chosen)
 
-def ensemble_of(experts: list[Expert], **settings: object) -> Ensemble:
-    return _NoSpaces({}, tuple(experts), EngineSettings(max_incoherent_fraction=1.0, **settings))  # type: ignore[arg-type]
+    return build
 
 
 @pytest.fixture
-def calibrated(experts: list[Expert]) -> Ensemble:
-    return calibrate(ensemble_of(experts), independent(600, 0), draws=19)[0]
+def calibrated(ensemble: Callable[..., Ensemble]) -> Ensemble:
+    return calibrate(ensemble(), independent(600, 0), draws=19)[0]
 
 
 def moments(model: Ensemble, tables: Tables) -> tuple[NDArray[np.float64], float]:
@@ -78,9 +83,11 @@ def moments(model: Ensemble, tables: Tables) -> tuple[NDArray[np.float64], float
     return draws.mean(axis=1), float(draws.var(axis=1, ddof=1).mean())
 
 
-def test_product_of_independent_conditions_is_the_exact_joint(experts: list[Expert]) -> None:
+def test_product_of_independent_conditions_is_the_exact_joint(
+    ensemble: Callable[..., Ensemble],
+) -> None:
     tables = independent(100, 1)
-    model = ensemble_of(experts, composition="product", mirrored=False)
+    model = ensemble(composition="product", mirrored=False)
     mean, variance = moments(model, tables)
     assert variance == pytest.approx(JOINT, rel=0.03)
     np.testing.assert_allclose(mean, joint_mean(tables), atol=0.25)  # 4.5 standard errors
@@ -88,10 +95,10 @@ def test_product_of_independent_conditions_is_the_exact_joint(experts: list[Expe
 
 
 def test_mean_of_mirrored_draws_of_linear_experts_has_no_sampling_error(
-    experts: list[Expert],
+    ensemble: Callable[..., Ensemble],
 ) -> None:
     tables = independent(100, 1)
-    mean, variance = moments(ensemble_of(experts, composition="product"), tables)
+    mean, variance = moments(ensemble(composition="product"), tables)
     assert variance == pytest.approx(JOINT, rel=0.03)
     # What is left is the error of the sampler's finite steps.
     assert np.mean((mean - joint_mean(tables)) ** 2) < JOINT / 100 / 100
@@ -111,10 +118,10 @@ def replace_spread(model: Ensemble) -> Ensemble:
     return replace(model, calibration=replace(model.calibration, spread={}))
 
 
-def test_mean_composition_is_overdispersed(experts: list[Expert]) -> None:
+def test_mean_composition_is_overdispersed(ensemble: Callable[..., Ensemble]) -> None:
     tables = independent(100, 1)
     weights = {"a-to-x": 0.5, "b-to-x": 0.5}
-    mean, variance = moments(ensemble_of(experts, weighting="fixed", fixed=weights), tables)
+    mean, variance = moments(ensemble(weighting="fixed", fixed=weights), tables)
     # At the end of a run the slope of the mean of scores is the mean of the experts' precisions.
     residual = [spread**2 / (1 + spread**2) for spread in SPREADS.values()]
     assert variance > 1.2 * JOINT
@@ -123,7 +130,7 @@ def test_mean_composition_is_overdispersed(experts: list[Expert]) -> None:
 
 
 def test_stacked_weights_find_the_one_expert_that_knows(
-    gaussian_expert: Callable[..., Expert],
+    gaussian_expert: Callable[..., Expert], ensemble: Callable[..., Ensemble]
 ) -> None:
     """The condition of the second expert is noise, which it takes for the truth."""
     tables = independent(400, 2)
@@ -133,7 +140,7 @@ def test_stacked_weights_find_the_one_expert_that_knows(
         gaussian_expert((1 - residual) * np.eye(DIM), residual * np.eye(DIM), condition=name)
         for name in SPREADS
     ]
-    model, evidence = calibrate(ensemble_of(pair), tables, composition="mean", draws=19)
+    model, evidence = calibrate(ensemble(pair), tables, composition="mean", draws=19)
     assert model.calibration is not None
     both = next(e for e in model.calibration.coefficients if e.conditions == ("a", "b"))
     values = np.array(both.values)
@@ -166,13 +173,13 @@ def test_learned_weights_are_reported_and_only_used_for_their_conditions(
 
 
 def test_coefficients_that_sample_worse_than_the_default_are_not_kept(
-    experts: list[Expert], monkeypatch: pytest.MonkeyPatch
+    ensemble: Callable[..., Ensemble], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def poor(gram: object, moment: object, start: NDArray[np.float64], *_: object, **__: object):  # type: ignore[no-untyped-def]
         return np.tile(3 * start, (calibrating.KNOTS, 1))
 
     monkeypatch.setattr(calibrating, "_solve", poor)
-    model, evidence = calibrate(ensemble_of(experts), independent(60, 0), draws=19)
+    model, evidence = calibrate(ensemble(), independent(60, 0), draws=19)
     assert model.calibration is not None
     assert model.calibration.coefficients == ()
     assert [entry.learned for entry in evidence] == [False]
@@ -221,8 +228,8 @@ def test_spread_is_part_of_the_draws(calibrated: Ensemble) -> None:
     assert wide[1] == pytest.approx(4 * plain[1], rel=1e-4)
 
 
-def test_calibration_repeats_itself(experts: list[Expert]) -> None:
-    model, tables = ensemble_of(experts), independent(60, 0)
+def test_calibration_repeats_itself(ensemble: Callable[..., Ensemble]) -> None:
+    model, tables = ensemble(), independent(60, 0)
     torch.manual_seed(1)
     first = calibrate(model, tables, draws=19)
     torch.manual_seed(2)
@@ -238,17 +245,17 @@ def test_calibration_repeats_itself(experts: list[Expert]) -> None:
     ],
 )
 def test_cohort_without_the_target_or_a_condition_is_refused(
-    experts: list[Expert], keep: list[str], words: str
+    ensemble: Callable[..., Ensemble], keep: list[str], words: str
 ) -> None:
     tables = independent(60, 0)
     with pytest.raises(DataError, match=words):
-        calibrate(ensemble_of(experts), {name: tables[name] for name in keep})
+        calibrate(ensemble(), {name: tables[name] for name in keep})
 
 
-def test_too_few_patients_are_counted(experts: list[Expert]) -> None:
+def test_too_few_patients_are_counted(ensemble: Callable[..., Ensemble]) -> None:
     tables = independent(12, 0)
     with pytest.raises(
         DataError,
         match="calibration of x needs 20 patients with x and one of a, b; the cohort has 12",
     ):
-        calibrate(ensemble_of(experts), tables)
+        calibrate(ensemble(), tables)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,6 @@ from codenoise.core.evaluation.experiments.manifold_reading import (
 from codenoise.core.evaluation.study import BASELINE, COHERENT, MULTI, Method, Study
 
 EXACT, FAR = COHERENT, MULTI
-
-
-class Latent(Ensemble):
-    """An ensemble whose cohorts are latents already."""
-
-    def encode(self, cohort: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:  # type: ignore[override]
-        return dict(cohort)
 
 
 def latents(patients: int, seed: int) -> dict[str, pd.DataFrame]:
@@ -57,7 +50,9 @@ def drawing(name: str, shift: float, *, point: bool = False) -> Method:
 
 
 @pytest.fixture
-def study(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Study]:
+def study(
+    latent_ensemble: Callable[..., Ensemble], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Study]:
     """A study whose methods draw exactly, from elsewhere, one value each, and not at all."""
     methods = {
         EXACT: drawing(EXACT, 0.0),
@@ -72,7 +67,7 @@ def study(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Study]:
 
     def build(**changes: Any) -> Study:
         given = {"parts": parts, "clinical": kinds, "runs": 2, "modalities": ("x", "a")} | changes
-        return Study(Latent({}, ()), **given)
+        return Study(latent_ensemble(()), **given)
 
     return build
 

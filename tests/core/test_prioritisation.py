@@ -129,15 +129,10 @@ def test_where_real_values_change_nothing_every_area_is_zero() -> None:
     np.testing.assert_allclose(resampled_areas([known], 10, 5, 0), 0, atol=1e-12)
 
 
-class Unchecked(Ensemble):
-    """An ensemble of exact experts, which live in no real space."""
-
-    def __post_init__(self) -> None:
-        pass
-
-
 @pytest.fixture
-def study(gaussian_expert: Callable[..., Expert]) -> Study:
+def study(
+    gaussian_expert: Callable[..., Expert], latent_ensemble: Callable[..., Ensemble]
+) -> Study:
     """Modality ``x`` follows ``a`` where its first factor is large; the stage is the sign of x."""
     rng = np.random.default_rng(0)
     latents = {}
@@ -160,7 +155,7 @@ def study(gaussian_expert: Callable[..., Expert]) -> Study:
     table = pd.concat(clinical)
     table.loc[["test000", "test001", "train000"], "stage"] = np.nan
     expert = gaussian_expert(0.8 * np.eye(2), 0.36 * np.eye(2), "a", mse=0.72)
-    ensemble = Unchecked({}, (expert,), EngineSettings(steps=20, mirrored=True))
+    ensemble = latent_ensemble((expert,), EngineSettings(steps=20, mirrored=True))
     made = Study(ensemble, {}, table, runs=2, quick=True, modalities=("a", "x"))
     vars(made)["latents"] = latents
     return made

@@ -46,13 +46,6 @@ SIZES = {"train": 400, "validation": 60, "test": 120}
 TYPES = ("LUAD", "STAD")
 
 
-class Unchecked(Ensemble):
-    """An ensemble of exact experts, which live in no real space."""
-
-    def __post_init__(self) -> None:
-        pass
-
-
 class MaskedGaussian:
     """Knows ``x | a ~ N(0.8 a, 0.36 I)``, and ``x ~ N(shift, I)`` where ``a`` is masked."""
 
@@ -80,7 +73,9 @@ def world(size: int, seed: int, part: str, dim: int = 3) -> dict[str, pd.DataFra
 
 
 @pytest.fixture
-def study(gaussian_expert: Callable[..., Expert]) -> Study:
+def study(
+    gaussian_expert: Callable[..., Expert], latent_ensemble: Callable[..., Ensemble]
+) -> Study:
     """Pair experts ``a -> x`` and ``b -> x``, and a multi-condition one; the target is ``x``."""
     eye = np.eye(3)
     first = gaussian_expert(0.8 * eye, 0.36 * eye, "a", mse=0.72)
@@ -97,7 +92,7 @@ def study(gaussian_expert: Callable[..., Expert]) -> Study:
     latents = {part: world(n, seed, part) for seed, (part, n) in enumerate(SIZES.items())}
     ids = [patient for tables in latents.values() for patient in tables["x"].index]
     clinical = pd.DataFrame({"cancer_type": [TYPES[i % 2] for i in range(len(ids))]}, index=ids)
-    ensemble = Unchecked({}, (first, second, multi), EngineSettings(steps=20))
+    ensemble = latent_ensemble((first, second, multi), EngineSettings(steps=20))
     made = Study(ensemble, {}, clinical, runs=2, quick=True, modalities=("a", "b", "x"))
     made.__dict__["latents"] = latents
     return made
@@ -245,9 +240,8 @@ def test_a_memorising_expert_is_caught_by_the_attack_on_own_draws(
 
     honest = study.ensemble.experts[0]
     leaky = replace(honest, denoiser=Memory(honest.schedule.alpha_bar))
-    study = replace(
-        study, runs=1, ensemble=Unchecked({}, (leaky,), EngineSettings(steps=20)), _chosen={}
-    )
+    alone = replace(study.ensemble, experts=(leaky,))
+    study = replace(study, runs=1, ensemble=alone, _chosen={})
     latents = {part: world(n, seed, part) for seed, (part, n) in enumerate(SIZES.items())}
     for tables in latents.values():
         del tables["b"]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +21,6 @@ from codenoise.core.evaluation.experiments.reconstruction import EXPERIMENT, mea
 from codenoise.core.evaluation.study import BASELINE, COHERENT, PUBLISHED, SINGLE, Study
 
 
-class Unchecked(Ensemble):
-    """An ensemble of exact experts, which live in no real space; its cohorts are latents."""
-
-    def __post_init__(self) -> None:
-        pass
-
-    def encode(self, cohort: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:  # type: ignore[override]
-        return dict(cohort)
-
-
 def gaussian_world(patients: int, seed: int) -> dict[str, pd.DataFrame]:
     """Latents with ``x | a ~ N(0.8 a, 0.36 I)``; ``b`` knows nothing of ``x`` and half lack it."""
     rng = np.random.default_rng(seed)
@@ -47,7 +37,9 @@ def gaussian_world(patients: int, seed: int) -> dict[str, pd.DataFrame]:
 
 @pytest.fixture
 def study(
-    gaussian_expert: Callable[..., Expert], monkeypatch: pytest.MonkeyPatch
+    gaussian_expert: Callable[..., Expert],
+    latent_ensemble: Callable[..., Ensemble],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Study]:
     """A study of the Gaussian world, in which two experts generate ``x`` and none the others."""
     monkeypatch.setattr("codenoise.core.evaluation.study.SIMPLE", ("mean", "ridge"))
@@ -55,7 +47,7 @@ def study(
         gaussian_expert(0.8 * np.eye(3), 0.36 * np.eye(3), "a", mse=0.72),
         gaussian_expert(np.zeros((3, 3)), np.eye(3), "b", mse=0.8),
     )
-    ensemble = Unchecked({}, experts, EngineSettings(steps=30, weighting="inverse-mse"))
+    ensemble = latent_ensemble(experts, EngineSettings(steps=30, weighting="inverse-mse"))
     parts = {
         "train": gaussian_world(300, 0),
         "validation": gaussian_world(60, 1),

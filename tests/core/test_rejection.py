@@ -41,16 +41,6 @@ DIM, SHARED, NAMES = 4, 0.7, ("a", "b", "x")
 PATIENTS = {"train": 300, "validation": 120, "test": 90}
 
 
-class Unchecked(Ensemble):
-    """Exact experts, which live in no real space; parts of a study are latents already."""
-
-    def __post_init__(self) -> None:
-        pass
-
-    def encode(self, cohort: Any) -> dict[str, pd.DataFrame]:
-        return dict(cohort)
-
-
 def world(patients: int, seed: int, shared: float = SHARED) -> dict[str, pd.DataFrame]:
     """Unit variances; any two modalities have the correlation ``shared`` in each dimension."""
     rng = np.random.default_rng(seed)
@@ -75,21 +65,25 @@ def bank(build: Build) -> tuple[Expert, ...]:
     )
 
 
-def study_of(experts: tuple[Expert, ...], shared: float = SHARED, **others: Any) -> Study:
-    parts: Any = {
-        part: world(count, seed, shared) for seed, (part, count) in enumerate(PATIENTS.items())
-    }
-    ids = list(parts["test"]["a"].index)
-    kinds = np.random.default_rng(0).choice(["one", "two"], size=len(ids))
-    settings = EngineSettings(steps=12, threshold=0.6)
-    given: Any = {
-        "clinical": pd.DataFrame({"cancer_type": kinds}, index=ids), "runs": 1, "modalities": NAMES,
-    }  # fmt: skip
-    return Study(Unchecked({}, experts, settings), parts, **(given | others))
+@pytest.fixture
+def study_of(latent_ensemble: Callable[..., Ensemble]) -> Callable[..., Study]:
+    """Studies of given experts."""
+
+    def build(experts: tuple[Expert, ...], shared: float = SHARED) -> Study:
+        parts: Any = {
+            part: world(count, seed, shared) for seed, (part, count) in enumerate(PATIENTS.items())
+        }
+        ids = list(parts["test"]["a"].index)
+        kinds = np.random.default_rng(0).choice(["one", "two"], size=len(ids))
+        ensemble = latent_ensemble(experts, EngineSettings(steps=12, threshold=0.6))
+        clinical = pd.DataFrame({"cancer_type": kinds}, index=ids)
+        return Study(ensemble, parts, clinical, runs=1, modalities=NAMES)
+
+    return build
 
 
 @pytest.fixture
-def study(gaussian_expert: Build) -> Study:
+def study(gaussian_expert: Build, study_of: Callable[..., Study]) -> Study:
     return study_of(bank(gaussian_expert))
 
 
@@ -254,7 +248,7 @@ def test_rates_fall_with_threshold_and_fraction(study: Study) -> None:
 
 
 def test_conflict_is_found_where_modalities_are_related_and_only_there(
-    gaussian_expert: Build,
+    gaussian_expert: Build, study_of: Callable[..., Study]
 ) -> None:
     experts = bank(gaussian_expert)
     for shared, low, high in ((SHARED, 0.8, 1.0), (0.0, 0.4, 0.6)):
@@ -267,7 +261,9 @@ def test_conflict_is_found_where_modalities_are_related_and_only_there(
         assert alarms.between(0, 0.15).all()
 
 
-def test_what_cannot_be_scored_says_why(gaussian_expert: Build) -> None:
+def test_what_cannot_be_scored_says_why(
+    gaussian_expert: Build, study_of: Callable[..., Study]
+) -> None:
     experts = tuple(e for e in bank(gaussian_expert) if e.target == "a")
     frame = measured(study_of(experts))
     cross = frame[frame.statistic == CROSS]

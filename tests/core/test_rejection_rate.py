@@ -121,11 +121,6 @@ def test_rejection_is_blind_to_unrelated_conditions_below_an_r2_of_two_thirds(
     assert rates[0.8] > 0.5
 
 
-class _NoSpaces(Ensemble):
-    def __post_init__(self) -> None:
-        """Gaussian experts live in no space."""
-
-
 SPREADS = {"a": 0.6, "b": 1.1, "c": 1.6}
 
 
@@ -157,7 +152,9 @@ def best_weights(level: float) -> Array:
     return best
 
 
-def test_stacked_weights_recover_known_reliabilities(gaussian_expert: Build) -> None:
+def test_stacked_weights_recover_known_reliabilities(
+    gaussian_expert: Build, latent_ensemble: Callable[..., Ensemble]
+) -> None:
     rng = np.random.default_rng(0)
     ids = [f"p{i:05d}" for i in range(500)]
     target = rng.normal(size=(len(ids), DIM))
@@ -173,7 +170,7 @@ def test_stacked_weights_recover_known_reliabilities(gaussian_expert: Build) -> 
         experts.append(
             gaussian_expert((1 - residual) * np.eye(DIM), residual * np.eye(DIM), name)
         )  # of one validation_r2: the start that learned weights are drawn to knows nothing
-    model = _NoSpaces({}, tuple(experts), EngineSettings(max_incoherent_fraction=1.0))
+    model = latent_ensemble(tuple(experts), EngineSettings(max_incoherent_fraction=1.0))
     calibrated, _ = calibrate(model, latents, composition="mean", draws=19)
     assert calibrated.calibration is not None
     everything = next(e for e in calibrated.calibration.coefficients if len(e.conditions) == 3)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,16 +26,6 @@ MSES = {"a": 0.2, "b": 0.4, "c": 0.95}
 R2S = {"a": 0.8, "b": 0.6, "c": 0.05}
 
 
-class Unchecked(Ensemble):
-    """An ensemble of exact experts, which live in no real space; its cohorts are latents."""
-
-    def __post_init__(self) -> None:
-        pass
-
-    def encode(self, cohort: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:  # type: ignore[override]
-        return dict(cohort)
-
-
 def latents(patients: int, seed: int) -> dict[str, pd.DataFrame]:
     rng = np.random.default_rng(seed)
     ids = [f"{seed}-{i:02}" for i in range(patients)]
@@ -46,7 +36,9 @@ def latents(patients: int, seed: int) -> dict[str, pd.DataFrame]:
 
 
 @pytest.fixture
-def study(gaussian_expert: Callable[..., Expert]) -> Callable[..., Study]:
+def study(
+    gaussian_expert: Callable[..., Expert], latent_ensemble: Callable[..., Ensemble]
+) -> Callable[..., Study]:
     """Three pair experts of known error, one multi-condition expert; one odd test patient."""
     plain = Moments(np.zeros(2), np.eye(2))
     pairs = [
@@ -73,7 +65,7 @@ def study(gaussian_expert: Callable[..., Expert]) -> Callable[..., Study]:
     def build(*, masked: bool = False, calibration: Calibration | None = None) -> Study:
         settings = EngineSettings(steps=5, weighting="stacked" if calibration else "inverse-mse")
         experts = (*pairs, multi) if masked else tuple(pairs)
-        ensemble = Unchecked({}, experts, settings, calibration)
+        ensemble = latent_ensemble(experts, settings, calibration)
         return Study(ensemble, parts, pd.DataFrame(), modalities=("x", "a", "b", "c"))  # type: ignore[arg-type]
 
     return build

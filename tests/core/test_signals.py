@@ -22,13 +22,6 @@ pytest.importorskip("pingouin")
 pytest.importorskip("matplotlib")
 
 
-class Unchecked(Ensemble):
-    """An ensemble that only stands in a study whose methods are given."""
-
-    def __post_init__(self) -> None:
-        pass
-
-
 def world(patients: int, seed: int) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
     """Three modalities that see the same two hidden factors, and outcomes that hang on them.
 
@@ -83,7 +76,7 @@ def study(clinical_columns: Sequence[str] = (), runs: int = 2, lacks: str = "") 
     clinical.loc[clinical.index[300:305], "stage"] = np.nan
     if clinical_columns:
         clinical = clinical[list(clinical_columns)]
-    made = Study(Unchecked({}, ()), {}, clinical, runs, 0, True, ("a", "b", "c"))
+    made = Study(Ensemble({}, ()), {}, clinical, runs, 0, True, ("a", "b", "c"))
     vars(made)["latents"] = {"train": train, "test": test}
     vars(made)["methods"] = {
         COHERENT: method(COHERENT, 0.2),

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -26,16 +26,6 @@ from codenoise.core.evaluation.study import (
 )
 
 
-class Unchecked(Ensemble):
-    """An ensemble of exact experts, which live in no real space; its cohorts are latents."""
-
-    def __post_init__(self) -> None:
-        pass
-
-    def encode(self, cohort: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:  # type: ignore[override]
-        return dict(cohort)
-
-
 def world(patients: int, seed: int) -> dict[str, pd.DataFrame]:
     """``x`` follows ``a`` closely and ``b`` a little; the last patient lacks ``b``."""
     rng = np.random.default_rng(seed)
@@ -47,7 +37,11 @@ def world(patients: int, seed: int) -> dict[str, pd.DataFrame]:
 
 
 @pytest.fixture
-def study(gaussian_expert: Callable[..., Expert], monkeypatch: pytest.MonkeyPatch) -> Study:
+def study(
+    gaussian_expert: Callable[..., Expert],
+    latent_ensemble: Callable[..., Ensemble],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Study:
     monkeypatch.setattr("codenoise.core.evaluation.study.SIMPLE", ("mean", "ridge"))
     experts = (
         replace(gaussian_expert(0.2 * np.eye(3), 0.9 * np.eye(3), "b", mse=0.5), validation_r2=0.1),
@@ -57,7 +51,7 @@ def study(gaussian_expert: Callable[..., Expert], monkeypatch: pytest.MonkeyPatc
     parts = {part: world(n, i) for i, (part, n) in enumerate(
         {"train": 200, "validation": 50, "test": 20}.items())}  # fmt: skip
     return Study(
-        Unchecked({}, experts, settings), parts, pd.DataFrame(), runs=3, seed=7,
+        latent_ensemble(experts, settings), parts, pd.DataFrame(), runs=3, seed=7,
         modalities=("x", "a", "b"),
     )  # type: ignore[arg-type]  # fmt: skip
 

@@ -12,15 +12,12 @@ from itertools import combinations, pairwise, permutations
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
-from codenoise.core.diffusion.schedule import linear_schedule
-from codenoise.core.ensemble.consensus import BLOCK, Consensus
+from codenoise.core.ensemble.conflict import expectation
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.evaluation.experiments.following import follow
-from codenoise.core.threads import one_torch_thread
 
 Float = NDArray[np.float64]
 Latents = Mapping[str, pd.DataFrame]
@@ -140,35 +137,6 @@ def expectation_scores(
         return found
 
     return score
-
-
-@torch.inference_mode()
-def expectation(expert: Expert, table: pd.DataFrame) -> Float:
-    """What a pair expert expects of its target: its clean estimate where hardly any signal is left.
-
-    Parameters
-    ----------
-    expert
-        A pair expert.
-    table
-        Latents of its condition, ``(patients, condition_dim)``.
-
-    Returns
-    -------
-    NDArray
-        Shape ``(patients, dim)``.
-    """
-    level = linear_schedule().alpha_bar[-1:]
-    ids = list(table.index)
-    consensus = Consensus([expert], {expert.conditions[0]: table}, ids, level, np.ones((1, 1)))
-    nothing = torch.zeros(BLOCK, expert.dim)
-    found = np.empty((len(ids), expert.dim))
-    with one_torch_thread():
-        for start in range(0, len(ids), BLOCK):
-            rows = np.resize(np.arange(start, min(start + BLOCK, len(ids))), BLOCK)
-            epsilons, _ = consensus.predict(nothing, 0, consensus.terms(rows))
-            found[rows] = epsilons[0].numpy()
-    return np.asarray(-(((1 - level) / level) ** 0.5) * found)
 
 
 def auc(swapped: Float, coherent: Float, seed: int) -> tuple[float, float, float]:
