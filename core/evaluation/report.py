@@ -60,7 +60,7 @@ def write_report(folder: Path) -> Path:
     about = read_about(folder)
     chapters = [_chapter(folder, name, about) for name in EXPERIMENTS]
     pictures = {
-        f"{chapter.experiment.name}-{figure.name}": _draw(figure, folder, chapter.experiment.name)
+        stem(figure, chapter.experiment.name): _draw(figure, folder, chapter.experiment.name)
         for chapter in chapters
         if chapter.section is not None
         for figure in chapter.section.figures
@@ -88,6 +88,11 @@ def _chapter(folder: Path, name: str, about: Mapping[str, Any]) -> Chapter:
     )
 
 
+def stem(figure: Figure, name: str) -> str:
+    """The name of a figure's files, without ending, among those of all experiments."""
+    return f"{name}-{figure.name.removeprefix(f'{name}-')}"
+
+
 def _draw(figure: Figure, folder: Path, name: str) -> str:
     """Write a figure as PNG and SVG; return the smaller as the address of an image."""
     matplotlib = needed("matplotlib", "drawing figures", extra="evaluation")
@@ -96,7 +101,7 @@ def _draw(figure: Figure, folder: Path, name: str) -> str:
         drawn = figure.draw()
         made = {}
         for kind, mime in (("png", "image/png"), ("svg", "image/svg+xml")):
-            path = folder / "figures" / f"{name}-{figure.name}.{kind}"
+            path = folder / "figures" / f"{stem(figure, name)}.{kind}"
             with atomic_file(path) as temporary:
                 drawn.savefig(
                     temporary, format=kind, dpi=DOTS_PER_INCH,
@@ -115,7 +120,12 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"cell": cell, "records": _records, "breakable": _breakable}
+    environment.filters |= {
+        "cell": cell,
+        "records": _records,
+        "stem": stem,
+        "breakable": _breakable,
+    }
     return environment
 
 
