@@ -15,7 +15,7 @@ from codenoise.core.cohort.annotated import needed, quiet
 from codenoise.core.cohort.picture import FORMATS
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.engine import Generation
-from codenoise.core.ensemble.samplers import step_grid
+from codenoise.core.ensemble.samplers import step_grid, step_shares
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.errors import DataError, EnsembleError
 from codenoise.core.files import atomic_file
@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         "draw": pa.int32(),
         "step": pa.int32(),
         "signal": pa.float64(),
+        "share": pa.float64(),
         "distance": pa.float32(),
     }
 )
@@ -87,8 +88,9 @@ def write_trace(
     """Write the trace of every generated target, as values or as a picture.
 
     Parquet gets one row per target, patient, draw and step (from noise to data, the first is 0),
-    with the step's signal variance (alpha bar) and the experts' distance, null where one expert was
-    alone. Of a redrawn trajectory it holds the attempt that was kept.
+    with the step's signal variance (alpha bar), its share of the schedule's steps, by which
+    coherence weighs it, and the experts' distance, null where one expert was alone. Of a redrawn
+    trajectory it holds the attempt that was kept.
 
     Parameters
     ----------
@@ -105,18 +107,21 @@ def write_trace(
         As `check_trace_name`.
     """
     check_trace_name(path)
-    signal = step_grid(linear_schedule().alpha_bar, settings.steps, settings.sampler)
+    alpha_bar = linear_schedule().alpha_bar
+    signal = step_grid(alpha_bar, settings.steps, settings.sampler)
     with atomic_file(path) as temporary:
         if path.suffix.lower() != ".parquet":
             _draw(generations, settings, temporary, path.suffix[1:].lower())
             return
         with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
             for target, generation in generations.items():
-                for rows in _rows(target, generation, signal):
+                for rows in _rows(target, generation, signal, step_shares(alpha_bar, signal)):
                     writer.write_table(rows)
 
 
-def _rows(target: str, generation: Generation, signal: NDArray[np.float64]) -> Iterator[pa.Table]:
+def _rows(
+    target: str, generation: Generation, signal: NDArray[np.float64], shares: NDArray[np.float64]
+) -> Iterator[pa.Table]:
     """Rows of the patients that could be generated, some patients at a time."""
     trace = _trace(generation)
     _, draws, steps = trace.shape
@@ -134,6 +139,7 @@ def _rows(target: str, generation: Generation, signal: NDArray[np.float64]) -> I
                 np.tile(np.repeat(np.arange(draws, dtype=np.int32), steps), len(block)),
                 np.tile(np.arange(steps, dtype=np.int32), len(block) * draws),
                 np.tile(signal, len(block) * draws),
+                np.tile(shares, len(block) * draws),
                 pa.array(trace[block].ravel(), from_pandas=True),
             ],
             schema=SCHEMA,

@@ -342,7 +342,7 @@ def test_the_trace_has_every_step_of_every_draw(
     assert ran.out.endswith(f"trace written to {output / 'trace.parquet'}\n")
     assert (output / "provenance.json").exists()
     trace = pd.read_parquet(output / "trace.parquet")
-    assert list(trace) == ["target", "patient", "draw", "step", "signal", "distance"]
+    assert list(trace) == ["target", "patient", "draw", "step", "signal", "share", "distance"]
     report = pd.read_csv(output / "coherence.csv")
     assert len(trace) == len(report) * 2 * 5  # draws and steps
     assert list(trace["patient"].unique()) == list(report.patient)
@@ -360,7 +360,9 @@ def test_the_trace_agrees_with_the_coherence_reported(
     report = pd.read_csv(tmp_path / "out" / "coherence.csv", index_col="patient")
     expected = report.coherence.dropna()
     assert len(expected) > 10
-    found = 1 - trace.groupby("patient")["distance"].mean()
+    weighed = trace.assign(distance=trace.distance * trace.share)
+    draws = weighed.groupby(["patient", "draw"])["distance"].sum(min_count=1)
+    found = 1 - draws.groupby("patient").mean()
     assert (found[expected.index] - expected).abs().max() < 1e-4
 
 

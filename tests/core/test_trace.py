@@ -48,7 +48,7 @@ def words(path: Path) -> list[str]:
 def test_values_are_tidy_and_whole(generation: Generation, tmp_path: Path) -> None:
     write_trace({"x": generation}, SETTINGS, tmp_path / "trace.parquet")
     frame = pd.read_parquet(tmp_path / "trace.parquet")
-    assert list(frame) == ["target", "patient", "draw", "step", "signal", "distance"]
+    assert list(frame) == ["target", "patient", "draw", "step", "signal", "share", "distance"]
     assert generation.trace is not None
     usable = [0, 2, 3]
     index = pd.MultiIndex.from_product(
@@ -60,6 +60,8 @@ def test_values_are_tidy_and_whole(generation: Generation, tmp_path: Path) -> No
     np.testing.assert_array_equal(found["distance"], generation.trace[usable].ravel())
     levels = step_grid(linear_schedule().alpha_bar, STEPS, SETTINGS.sampler)
     np.testing.assert_array_equal(found["signal"], np.tile(levels, 3 * DRAWS))
+    shares = step_shares(linear_schedule().alpha_bar, levels)
+    np.testing.assert_array_equal(found["share"], np.tile(shares, 3 * DRAWS))
     assert found["distance"].isna().groupby("patient").mean().to_dict() == {"p": 0, "q": 0, "r": 1}
 
 
