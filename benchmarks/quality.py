@@ -124,7 +124,7 @@ def generated(
 ) -> Row | None:
     """Measures of one method; ``None`` where no expert fits."""
     seen = {m: test[m].loc[patients] for m in conditions}
-    experts = [e for e in model.experts_for(target) if set(conditions) & set(e.conditions)]
+    experts = model.experts_fitting(target, conditions)
     if not experts:
         return None
     started = time.monotonic()

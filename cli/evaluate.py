@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codenoise.cli.output import json_option, print_json, print_table, progress_bars
-from codenoise.cli.reading import reading_options
+from codenoise.cli.reading import ensemble_option, reading_options
 from codenoise.cli.study import open_study
 from codenoise.core.cohort.options import ReadOptions
 from codenoise.core.errors import DataError
@@ -41,14 +41,7 @@ def _experiment_command(names: Sequence[str], called: str, summary: str) -> clic
     """A command that runs some experiments and writes the report."""
 
     @click.argument("cohort", type=click.Path(path_type=Path))
-    @click.option(
-        "--ensemble",
-        "-e",
-        "recipe_path",
-        type=click.Path(path_type=Path),
-        required=True,
-        help="Recipe written by 'codenoise compose' or 'codenoise calibrate'.",
-    )
+    @ensemble_option()
     @click.option(
         "--split",
         "split_path",
@@ -157,7 +150,7 @@ def _run(
     as_json: bool,
 ) -> None:
     """Measure, write the report, and show the answers."""
-    from codenoise.core.evaluation.report import write_report
+    from codenoise.core.evaluation.report import read_chapters, write_report
     from codenoise.core.evaluation.running import (
         leave_out,
         open_results,
@@ -169,24 +162,30 @@ def _run(
         read_about(output)  # nothing but results of this command is deleted
         shutil.rmtree(output)
     open_results(output, about)
-    answers = []
+    made = []
     with progress_bars() as progress:
         for number, name in enumerate(names):
             found = experiment(name)
             if len(names) > 1:
                 progress("experiments", number, len(names))
             try:
-                rows = run_experiment(found, study, output, progress)
+                run_experiment(found, study, output, progress)
             except DataError as problem:
                 if len(names) == 1:
                     raise
                 leave_out(output, name, str(problem))
                 click.echo(f"{name} is left out: {problem}", err=True)
                 continue
-            answers.append((name, found.section(rows), len(rows)))
+            made.append(name)
         if len(names) > 1:
             progress("experiments", len(names), len(names))
-    report = write_report(output)
+    chapters = read_chapters(output)
+    report = write_report(output, chapters)
+    answers = [
+        (chapter.experiment.name, chapter.section, chapter.rows)
+        for chapter in chapters
+        if chapter.experiment.name in made and chapter.section is not None
+    ]
     if not answers:
         raise DataError(f"no experiment could be made; {report} says why")
     if as_json:

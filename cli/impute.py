@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codenoise.cli.output import json_option, print_json, print_table, progress_bars
-from codenoise.cli.reading import reading_options
+from codenoise.cli.reading import ensemble_option, reading_options
 from codenoise.core.errors import CodenoiseError
 from codenoise.core.files import atomic_folder
 from codenoise.registry.compatibility import engine_version
@@ -29,14 +29,7 @@ folder_argument = click.Path(path_type=Path, file_okay=True)
 
 @click.command()
 @click.argument("cohort", type=folder_argument)
-@click.option(
-    "--ensemble",
-    "-e",
-    "recipe_path",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Recipe written by 'codenoise compose'.",
-)
+@ensemble_option()
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write."
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codenoise.cli.output import json_option, print_json, print_table, progress_bars
-from codenoise.cli.reading import reading_options
+from codenoise.cli.reading import ensemble_option, reading_options
 from codenoise.core.errors import CodenoiseError
 from codenoise.core.files import atomic_file
 from codenoise.registry.discovery import discover
@@ -23,14 +23,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("cohort", type=click.Path(path_type=Path))
-@click.option(
-    "--ensemble",
-    "-e",
-    "recipe_path",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Recipe written by 'codenoise compose'.",
-)
+@ensemble_option()
 @click.option(
     "--missing",
     multiple=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any, get_args
 
 import click
@@ -12,6 +13,20 @@ from codenoise.cli.experts import warn_of_broken
 from codenoise.core.cohort.options import Merge, Orientation, ReadOptions, SampleChoice
 
 Command = Callable[..., None]
+
+
+def ensemble_option(
+    help: str = "Recipe written by 'codenoise compose' or 'codenoise calibrate'.",
+) -> Callable[[Command], Command]:
+    """Add ``--ensemble``; the command gets the path as ``recipe_path``."""
+    return click.option(
+        "--ensemble",
+        "-e",
+        "recipe_path",
+        type=click.Path(path_type=Path),
+        required=True,
+        help=help,
+    )
 
 
 def reading_options(command: Command) -> Command:

@@ -222,7 +222,7 @@ def _fit(
     seed: int,
 ) -> PatternCoefficients:
     """Least squares of the true noise on the experts' predictions, over all levels at once."""
-    experts = [e for e in ensemble.experts_for(target) if set(conditions) & set(e.conditions)]
+    experts = ensemble.experts_fitting(target, conditions)
     seen = {name: latents[name] for name in conditions}
     # Coefficients of zero leave everything to the prior, so that it is there to be compared.
     nothing = np.zeros((len(levels), len(experts)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -78,6 +78,11 @@ class Ensemble:
     def experts_for(self, target: str) -> list[Expert]:
         """Experts that generate a modality."""
         return [expert for expert in self.experts if expert.target == target]
+
+    def experts_fitting(self, target: str, conditions: Iterable[str]) -> list[Expert]:
+        """Experts that generate a modality from some of these, as the engine chooses them."""
+        known = set(conditions)
+        return [e for e in self.experts_for(target) if known & set(e.conditions)]
 
     def encode(self, cohort: Cohort) -> dict[str, pd.DataFrame]:
         """Latents of every measured patient in every modality that the ensemble knows."""

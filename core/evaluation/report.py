@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,27 @@ class Chapter:
     command: str
 
 
-def write_report(folder: Path) -> Path:
+def read_chapters(folder: Path) -> list[Chapter]:
+    """Every experiment's part of the report, in its order.
+
+    Raises
+    ------
+    DataError
+        If the folder holds no results, or a file of them is damaged.
+    """
+    about = read_about(folder)
+    return [_chapter(folder, name, about) for name in EXPERIMENTS]
+
+
+def write_report(folder: Path, chapters: Sequence[Chapter] | None = None) -> Path:
     """Write ``report.html``, ``report.md`` and ``figures/`` from stored results.
 
     Parameters
     ----------
     folder
         Results written by `codenoise.core.evaluation.running.run_experiment`.
+    chapters
+        As `read_chapters` gives them, where they were read already.
 
     Returns
     -------
@@ -58,7 +72,7 @@ def write_report(folder: Path) -> Path:
         If a file cannot be written.
     """
     about = read_about(folder)
-    chapters = [_chapter(folder, name, about) for name in EXPERIMENTS]
+    chapters = read_chapters(folder) if chapters is None else chapters
     pictures = {
         stem(figure, chapter.experiment.name): _draw(figure, folder, chapter.experiment.name)
         for chapter in chapters

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.cohort.splits import SPLITS, split_part
 from codenoise.core.ensemble.ensemble import Ensemble
-from codenoise.core.ensemble.expert import Expert, conditions_of
+from codenoise.core.ensemble.expert import conditions_of
 from codenoise.core.errors import DataError, EnsembleError, first_few
 from codenoise.core.evaluation.baselines import BASELINES, Query
 from codenoise.core.evaluation.baselines.regression import FEWEST
@@ -193,16 +193,13 @@ class Study:
         def generate(
             target: str, conditions: Latents, patients: Sequence[str], draws: int, seed: int
         ) -> Float32:
-            fitting = _fitting(ensemble, target, list(conditions))
             shown = {m: conditions[m].loc[list(patients)] for m in conditions}
-            return replace(ensemble, experts=tuple(fitting)).generate(
-                target, shown, patients, draws=draws, seed=seed
-            ).draws  # fmt: skip
+            return ensemble.generate(target, shown, patients, draws=draws, seed=seed).draws
 
         return Method(
             name,
             generate,
-            lambda target, conditions: bool(_fitting(ensemble, target, conditions)),
+            lambda target, conditions: bool(ensemble.experts_fitting(target, conditions)),
             mirrored=ensemble.settings.mirrored,
         )
 
@@ -211,7 +208,7 @@ class Study:
             target: str, conditions: Latents, patients: Sequence[str], draws: int, seed: int
         ) -> Float32:
             best = max(
-                _fitting(pairs, target, list(conditions)), key=lambda expert: expert.validation_r2
+                pairs.experts_fitting(target, conditions), key=lambda expert: expert.validation_r2
             )
             alone = self.drawing(best.name, replace(pairs, experts=(best,)))
             return alone.generate(
@@ -312,7 +309,3 @@ def studied(ensemble: Ensemble) -> list[str]:
     """Modalities that an evaluation is about: an ensemble's targets; of one, its conditions too."""
     conditions = conditions_of(ensemble.experts) if len(ensemble.targets) == 1 else []
     return list(dict.fromkeys([*ensemble.targets, *conditions]))
-
-
-def _fitting(ensemble: Ensemble, target: str, conditions: Sequence[str]) -> list[Expert]:
-    return [e for e in ensemble.experts_for(target) if set(conditions) & set(e.conditions)]

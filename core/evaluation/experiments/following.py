@@ -66,7 +66,7 @@ def follow(
     """
     settings, schedule = ensemble.settings, linear_schedule().alpha_bar
     levels = step_grid(schedule, settings.steps, settings.sampler)
-    experts = [e for e in ensemble.experts_for(target) if set(conditions) & set(e.conditions)]
+    experts = ensemble.experts_fitting(target, conditions)
     counts, _ = coefficients(settings, experts, sorted(conditions), ensemble.calibration, levels)
     adaptive = settings.weighting == ADAPTIVE
     consensus = Consensus(experts, conditions, patients, levels, counts, adaptive=adaptive)

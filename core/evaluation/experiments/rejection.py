@@ -102,7 +102,7 @@ def _rates(
 
     Nothing for fewer than two experts, which cannot disagree.
     """
-    playing = [e for e in ensemble.experts_for(target) if set(used) & set(e.conditions)]
+    playing = ensemble.experts_fitting(target, used)
     if len(playing) < 2:
         return
     settings = replace(ensemble.settings, max_retries=0)
@@ -167,7 +167,7 @@ def _scorings(
         if len(there) < FEWEST
     ]
     for method, ensemble in ensembles(study).items():
-        playing = [e for e in ensemble.experts_for(target) if set(names) & set(e.conditions)]
+        playing = ensemble.experts_fitting(target, names)
         if few or len(playing) < 2:
             found[method] = None, few[0] if few else f"{len(playing)} experts cannot disagree"
         else:
