@@ -13,7 +13,7 @@ demo: .venv-demo/installed
 		--output $(OUT)/imputed --draws 20 --overwrite
 	$(DEMO)/codenoise evaluate truth $(OUT)/imputed --truth examples/tcga/truth
 
-.venv-demo/installed: pyproject.toml constraints.txt $(wildcard core/*.py core/*/*.py core/*/*/*.py registry/*.py cli/*.py) $(wildcard plugins/*/*/*.json)
+.venv-demo/installed: pyproject.toml constraints.txt $(wildcard codenoise/*.py* core/*/*.py core/*/*/*.py evaluation/*.py evaluation/*/*.py registry/*/*.py cli/*.py) $(wildcard plugins/*/*/*.json)
 	$(PYTHON) -m venv --clear .venv-demo
 	$(DEMO)/pip install --quiet --constraint constraints.txt setuptools .
 	$(DEMO)/pip install --quiet --no-build-isolation $(wildcard plugins/codenoise-*/)
@@ -22,9 +22,7 @@ demo: .venv-demo/installed
 test: .venv-test/installed
 	$(TEST)/ruff check .
 	$(TEST)/ruff format --check .
-	mkdir -p .typecheck/codenoise
-	for part in core registry cli; do ln -sfn ../../$$part .typecheck/codenoise/$$part; done
-	$(TEST)/mypy -p codenoise.core -p codenoise.registry -p codenoise.cli
+	$(TEST)/mypy -p codenoise
 	$(TEST)/lint-imports
 	$(TEST)/pytest -m "" -n auto --cov --cov-report=term:skip-covered
 
@@ -34,4 +32,4 @@ test: .venv-test/installed
 	touch $@
 
 clean:
-	rm -rf .venv-demo .venv-test .typecheck $(OUT)
+	rm -rf .venv-demo .venv-test $(OUT)

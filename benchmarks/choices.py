@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from codenoise.core.base.metrics import energy_score, r2_of_expectation, r2_pooled
 from codenoise.core.cohort.cohort import read_cohort
 from codenoise.core.cohort.splits import read_split
 from codenoise.core.diffusion import training
@@ -25,11 +26,10 @@ from codenoise.core.diffusion.config import TrainingConfig
 from codenoise.core.diffusion.data import ExpertData
 from codenoise.core.diffusion.training import train_expert
 from codenoise.core.ensemble.ensemble import Ensemble
-from codenoise.core.evaluation.metrics import energy_score, r2_of_expectation, r2_pooled
-from codenoise.registry.composing import compose
-from codenoise.registry.discovery import discover
-from codenoise.registry.recipe import Sampler
-from codenoise.registry.resolving import load_ensemble
+from codenoise.registry.ensembles.composing import compose
+from codenoise.registry.ensembles.recipe import Sampler
+from codenoise.registry.ensembles.resolving import load_ensemble
+from codenoise.registry.installed.discovery import discover
 
 DRAWS = 6
 MODALITIES = ("rna", "rppa", "cna", "wsi")

@@ -29,8 +29,8 @@ from codenoise.core.cohort.tables import read_table
 from codenoise.core.cohort.writing import write_chunks
 from codenoise.core.spaces.space import Space
 from codenoise.core.spaces.streaming import encode_file
-from codenoise.registry.discovery import discover
-from codenoise.registry.loading import load_space
+from codenoise.registry.installed.discovery import discover
+from codenoise.registry.installed.loading import load_space
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "tcga" / "cohort" / "rna.csv"
 PATIENTS = (10_000, 30_000, 100_000)

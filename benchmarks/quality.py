@@ -21,16 +21,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from codenoise.core.base.metrics import r2_pooled
 from codenoise.core.cohort.cohort import read_cohort
 from codenoise.core.cohort.splits import read_split, split_part
 from codenoise.core.ensemble.calibrating import calibrate
 from codenoise.core.ensemble.ensemble import Ensemble
-from codenoise.core.evaluation.baselines import BASELINES, Query
-from codenoise.core.evaluation.experiments.reconstruction import measures
-from codenoise.core.evaluation.metrics import r2_pooled
-from codenoise.registry.composing import compose
-from codenoise.registry.discovery import discover
-from codenoise.registry.resolving import load_ensemble
+from codenoise.evaluation.baselines import BASELINES, Query
+from codenoise.evaluation.experiments.reconstruction import measures
+from codenoise.registry.ensembles.composing import compose
+from codenoise.registry.ensembles.resolving import load_ensemble
+from codenoise.registry.installed.discovery import discover
 
 MODALITIES = ("rna", "rppa", "cna", "wsi")
 DRAWS, FOR_COVERAGE = 10, 20

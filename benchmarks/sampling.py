@@ -34,6 +34,9 @@ from numpy.typing import NDArray
 from published_loop import STEPS, loop_draws, published_loop
 from torch import Tensor
 
+from codenoise.core.base.errors import CodenoiseError
+from codenoise.core.base.files import atomic_file
+from codenoise.core.base.metrics import energy_distance, r2_of_expectation, r2_pooled
 from codenoise.core.cohort.cohort import read_cohort
 from codenoise.core.cohort.splits import read_split, split_part
 from codenoise.core.diffusion.architectures import build_denoiser
@@ -43,12 +46,9 @@ from codenoise.core.ensemble.engine import generate
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.noise import Trajectory, trajectory_noise
 from codenoise.core.ensemble.settings import EngineSettings
-from codenoise.core.errors import CodenoiseError
-from codenoise.core.evaluation.metrics import energy_distance, r2_of_expectation, r2_pooled
-from codenoise.core.files import atomic_file
-from codenoise.registry.composing import compose
-from codenoise.registry.discovery import discover
-from codenoise.registry.resolving import load_ensemble
+from codenoise.registry.ensembles.composing import compose
+from codenoise.registry.ensembles.resolving import load_ensemble
+from codenoise.registry.installed.discovery import discover
 
 RESULTS = Path(__file__).parent / "results" / "sampling.json"
 DIM = 32

@@ -19,10 +19,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from codenoise.core.errors import CodenoiseError
-from codenoise.registry.folders import Artifact, read_artifacts
-from codenoise.registry.sources import Folder
-from codenoise.registry.store import install
+from codenoise.core.base.errors import CodenoiseError
+from codenoise.registry.contract.folders import Artifact, read_artifacts
+from codenoise.registry.contract.sources import Folder
+from codenoise.registry.installed.store import install
 
 HEAVY = ("torch", "numpy", "pandas", "sklearn", "huggingface_hub", "httpx2")
 PROBE = f"""

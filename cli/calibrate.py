@@ -10,11 +10,11 @@ import click
 
 from codenoise.cli.output import json_option, print_json, print_table, progress_bars
 from codenoise.cli.reading import reading_options
+from codenoise.core.base.errors import CodenoiseError
 from codenoise.core.ensemble.settings import DEFAULT_WEIGHTING, Composition
-from codenoise.core.errors import CodenoiseError
-from codenoise.registry.discovery import discover
-from codenoise.registry.recipe import read_recipe, write_recipe
-from codenoise.registry.resolving import load_ensemble
+from codenoise.registry.ensembles.recipe import read_recipe, write_recipe
+from codenoise.registry.ensembles.resolving import load_ensemble
+from codenoise.registry.installed.discovery import discover
 
 if TYPE_CHECKING:
     from codenoise.core.cohort.options import ReadOptions
@@ -90,7 +90,7 @@ def calibrate(
     from codenoise.core.cohort.cohort import read_cohort
     from codenoise.core.cohort.splits import read_split, split_part
     from codenoise.core.ensemble.calibrating import calibrate as learn
-    from codenoise.registry.recipe_calibration import stored
+    from codenoise.registry.ensembles.recipe_calibration import stored
 
     target_path = output or ensemble_path
     if target_path.exists() and not (overwrite or dry_run):

@@ -11,8 +11,8 @@ import click
 from codenoise.cli.conflicts import conflicts
 from codenoise.cli.output import json_option, print_json, print_table
 from codenoise.cli.reading import reading_options
-from codenoise.core.errors import CodenoiseError
-from codenoise.registry.discovery import discover
+from codenoise.core.base.errors import CodenoiseError
+from codenoise.registry.installed.discovery import discover
 
 if TYPE_CHECKING:
     from codenoise.core.cohort.cohort import Cohort
@@ -89,7 +89,7 @@ def _newest_spaces() -> dict[str, Space]:
     """The newest installed space of each modality."""
     from packaging.version import Version
 
-    from codenoise.registry.loading import load_space
+    from codenoise.registry.installed.loading import load_space
 
     plugins = sorted(discover().spaces, key=lambda plugin: Version(plugin.manifest.version))
     return {

@@ -12,6 +12,7 @@ import click
 
 from codenoise.cli.experts import warn_of_broken
 from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.core.base.errors import CodenoiseError
 from codenoise.core.ensemble.settings import (
     BUILT_IN_SAMPLERS,
     BUILT_IN_WEIGHTINGS,
@@ -20,13 +21,12 @@ from codenoise.core.ensemble.settings import (
     Composition,
     Precision,
 )
-from codenoise.core.errors import CodenoiseError
-from codenoise.registry.code_plugins import need
-from codenoise.registry.composing import compose as compose_recipe
-from codenoise.registry.discovery import discover
-from codenoise.registry.explanation import Explained, explain_choice
-from codenoise.registry.recipe import Coherence, Sampler, write_recipe
-from codenoise.registry.resolving import resolve
+from codenoise.registry.ensembles.composing import compose as compose_recipe
+from codenoise.registry.ensembles.explanation import Explained, explain_choice
+from codenoise.registry.ensembles.recipe import Coherence, Sampler, write_recipe
+from codenoise.registry.ensembles.resolving import resolve
+from codenoise.registry.installed.code_plugins import need
+from codenoise.registry.installed.discovery import discover
 
 
 @click.command()

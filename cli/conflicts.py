@@ -9,11 +9,11 @@ import click
 
 from codenoise.cli.output import json_option, print_json, print_table
 from codenoise.cli.reading import ensemble_option, reading_options
-from codenoise.core.errors import CodenoiseError
-from codenoise.core.files import atomic_file
-from codenoise.registry.discovery import discover
-from codenoise.registry.recipe import read_recipe
-from codenoise.registry.resolving import load_ensemble
+from codenoise.core.base.errors import CodenoiseError
+from codenoise.core.base.files import atomic_file
+from codenoise.registry.ensembles.recipe import read_recipe
+from codenoise.registry.ensembles.resolving import load_ensemble
+from codenoise.registry.installed.discovery import discover
 
 if TYPE_CHECKING:
     from codenoise.core.cohort.options import ReadOptions

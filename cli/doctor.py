@@ -14,7 +14,7 @@ import click
 from codenoise.cli.output import json_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from codenoise.registry.code_plugins import CodePlugin
+    from codenoise.registry.installed.code_plugins import CodePlugin
 
 PACKAGES = ("codenoise", "torch", "numpy", "pandas", "huggingface_hub", "safetensors")
 
@@ -30,9 +30,9 @@ def doctor(as_json: bool) -> None:
     Example:
       codenoise doctor
     """
-    from codenoise.registry.code_plugins import load_code_plugins
-    from codenoise.registry.compatibility import findings
-    from codenoise.registry.discovery import discover
+    from codenoise.registry.contract.compatibility import findings
+    from codenoise.registry.installed.code_plugins import load_code_plugins
+    from codenoise.registry.installed.discovery import discover
 
     code, installed = load_code_plugins(), list(findings(discover(checksums=True)))
     broken = [
@@ -84,7 +84,7 @@ def _versions() -> dict[str, str]:
 def _places() -> dict[str, str]:
     from huggingface_hub import constants, get_token
 
-    from codenoise.registry.store import home
+    from codenoise.registry.installed.store import home
 
     chosen = " (CODENOISE_HOME)" if os.environ.get("CODENOISE_HOME") else ""
     return {

@@ -10,8 +10,8 @@ import click
 
 from codenoise.cli.output import json_option, print_json, progress_bars
 from codenoise.cli.reading import reading_options
-from codenoise.core.errors import CodenoiseError, DataError, SpaceError
-from codenoise.registry.discovery import discover
+from codenoise.core.base.errors import CodenoiseError, DataError, SpaceError
+from codenoise.registry.installed.discovery import discover
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,7 +129,7 @@ def _space(name: str) -> Space:
     """The newest installed space of a name."""
     from packaging.version import Version
 
-    from codenoise.registry.loading import load_space
+    from codenoise.registry.installed.loading import load_space
 
     spaces = discover().spaces
     matching = [p for p in spaces if name in (p.manifest.name, p.reference)]

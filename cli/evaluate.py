@@ -14,15 +14,15 @@ import click
 from codenoise.cli.output import json_option, print_json, print_table, progress_bars
 from codenoise.cli.reading import ensemble_option, reading_options
 from codenoise.cli.study import open_study
+from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.options import ReadOptions
-from codenoise.core.errors import DataError
-from codenoise.core.evaluation.experiments import EXPERIMENTS, experiment
-from codenoise.registry.discovery import discover
-from codenoise.registry.recipe import Recipe
-from codenoise.registry.resolving import resolve
+from codenoise.evaluation.experiments import EXPERIMENTS, experiment
+from codenoise.registry.ensembles.recipe import Recipe
+from codenoise.registry.ensembles.resolving import resolve
+from codenoise.registry.installed.discovery import discover
 
 if TYPE_CHECKING:
-    from codenoise.core.evaluation.study import Study
+    from codenoise.evaluation.study import Study
 
 RUNS, QUICK_RUNS = 10, 2
 
@@ -126,7 +126,7 @@ def _experiment_command(names: Sequence[str], called: str, summary: str) -> clic
 
 def _show_plan(names: Sequence[str], study: Study, output: Path, as_json: bool) -> None:
     """What would be measured."""
-    from codenoise.core.evaluation.running import left_to_do
+    from codenoise.evaluation.running import left_to_do
 
     rows = []
     for name in names:
@@ -150,8 +150,8 @@ def _run(
     as_json: bool,
 ) -> None:
     """Measure, write the report, and show the answers."""
-    from codenoise.core.evaluation.report import read_chapters, write_report
-    from codenoise.core.evaluation.running import (
+    from codenoise.evaluation.report import read_chapters, write_report
+    from codenoise.evaluation.running import (
         leave_out,
         open_results,
         read_about,
@@ -235,8 +235,8 @@ def truth(imputed: Path, truth_folder: Path, reading: ReadOptions, as_json: bool
       codenoise evaluate truth completed --truth held_back
     """
     from codenoise.core.cohort.cohort import read_cohort
-    from codenoise.core.evaluation.truth import against_truth
-    from codenoise.registry.loading import load_space
+    from codenoise.evaluation.truth import against_truth
+    from codenoise.registry.installed.loading import load_space
 
     path = imputed / "provenance.json"
     try:

@@ -11,11 +11,11 @@ import click
 from codenoise.cli.installing import add, export, remove
 from codenoise.cli.output import json_option, print_json, print_table
 from codenoise.cli.publish import new, package, publish
-from codenoise.core.errors import EnsembleError, first_few
-from codenoise.registry.compatibility import Finding, findings, verified
-from codenoise.registry.discovery import discover
-from codenoise.registry.manifest import ExpertManifest
-from codenoise.registry.plugin import BrokenPlugin, Plugin
+from codenoise.core.base.errors import EnsembleError, first_few
+from codenoise.registry.contract.compatibility import Finding, findings, verified
+from codenoise.registry.contract.manifest import ExpertManifest
+from codenoise.registry.contract.plugin import BrokenPlugin, Plugin
+from codenoise.registry.installed.discovery import discover
 
 
 @click.group()
@@ -62,7 +62,7 @@ def search(
       codenoise experts search tcga --target rppa
     """
     if hub:
-        from codenoise.registry.hub import search_hub
+        from codenoise.registry.installed.hub import search_hub
 
         rows = search_hub(text, [tag for tag in (condition, target) if tag])
         if as_json:
@@ -88,8 +88,8 @@ def search(
 
 
 def _print_catalogues(text: str, as_json: bool) -> None:
-    from codenoise.registry.catalogues import listed
-    from codenoise.registry.code_plugins import load_code_plugins
+    from codenoise.registry.installed.catalogues import listed
+    from codenoise.registry.installed.code_plugins import load_code_plugins
 
     rows = [asdict(one) for one in listed(text)]
     if as_json:

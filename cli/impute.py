@@ -11,12 +11,12 @@ import click
 
 from codenoise.cli.output import json_option, print_json, print_table, progress_bars
 from codenoise.cli.reading import ensemble_option, reading_options
-from codenoise.core.errors import CodenoiseError
-from codenoise.core.files import atomic_folder
-from codenoise.registry.compatibility import engine_version
-from codenoise.registry.discovery import discover
-from codenoise.registry.recipe import read_recipe
-from codenoise.registry.resolving import load_ensemble, provenance
+from codenoise.core.base.errors import CodenoiseError
+from codenoise.core.base.files import atomic_folder
+from codenoise.registry.contract.compatibility import engine_version
+from codenoise.registry.ensembles.recipe import read_recipe
+from codenoise.registry.ensembles.resolving import load_ensemble, provenance
+from codenoise.registry.installed.discovery import discover
 
 if TYPE_CHECKING:
     from codenoise.core.cohort.cohort import Cohort
@@ -221,8 +221,8 @@ def _summary(result: Imputation, targets: Sequence[str]) -> list[dict[str, Any]]
 
 def _warn(result: Imputation, targets: Sequence[str]) -> None:
     """Say on stderr what stayed missing."""
+    from codenoise.core.base.errors import first_few
     from codenoise.core.ensemble.imputation import Origin
-    from codenoise.core.errors import first_few
 
     for target in targets:
         report = result.report[result.report.target == target]
@@ -247,7 +247,7 @@ def _warn(result: Imputation, targets: Sequence[str]) -> None:
 
 def _tell_learned(result: Imputation) -> None:
     """Say on stderr for how many patients the calibration had no weights."""
-    from codenoise.core.errors import first_few
+    from codenoise.core.base.errors import first_few
 
     report = result.report[result.report.status == "generated"]
     patients = report.patient.nunique()

@@ -9,17 +9,17 @@ from pathlib import Path
 import click
 
 from codenoise.cli.output import json_option, print_json, print_table
-from codenoise.core.errors import CodenoiseError, first_few
-from codenoise.registry.compatibility import findings
-from codenoise.registry.discovery import discover
-from codenoise.registry.folders import spaces_of
-from codenoise.registry.lock import lock_of, write_lock
-from codenoise.registry.lookalikes import lookalikes
-from codenoise.registry.plugin import Inventory
-from codenoise.registry.pull import add as add_folder
-from codenoise.registry.sources import Package
-from codenoise.registry.store import Installed, StoreItem, items
-from codenoise.registry.store import remove as remove_item
+from codenoise.core.base.errors import CodenoiseError, first_few
+from codenoise.registry.contract.compatibility import findings
+from codenoise.registry.contract.folders import spaces_of
+from codenoise.registry.contract.lock import lock_of, write_lock
+from codenoise.registry.contract.plugin import Inventory
+from codenoise.registry.contract.sources import Package
+from codenoise.registry.installed.discovery import discover
+from codenoise.registry.installed.lookalikes import lookalikes
+from codenoise.registry.installed.pull import add as add_folder
+from codenoise.registry.installed.store import Installed, StoreItem, items
+from codenoise.registry.installed.store import remove as remove_item
 
 
 @click.command()

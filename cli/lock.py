@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from codenoise.cli.output import json_option, print_json, print_table
-from codenoise.core.errors import CodenoiseError
-from codenoise.registry.discovery import discover
-from codenoise.registry.lock import lock_beside, lock_of, short, write_lock
-from codenoise.registry.plugin import AnyPlugin
-from codenoise.registry.recipe import read_recipe
-from codenoise.registry.resolving import resolve
+from codenoise.core.base.errors import CodenoiseError
+from codenoise.registry.contract.lock import lock_beside, lock_of, short, write_lock
+from codenoise.registry.contract.plugin import AnyPlugin
+from codenoise.registry.ensembles.recipe import read_recipe
+from codenoise.registry.ensembles.resolving import resolve
+from codenoise.registry.installed.discovery import discover
 
 
 @click.command()

@@ -7,8 +7,8 @@ import sys
 
 import click
 
-from codenoise.core.errors import CodenoiseError
-from codenoise.registry.compatibility import engine_version
+from codenoise.core.base.errors import CodenoiseError
+from codenoise.registry.contract.compatibility import engine_version
 
 COMMANDS = {
     "calibrate": ("codenoise.cli.calibrate:calibrate", "Learn weights and spread of draws."),

@@ -9,16 +9,16 @@ import click
 
 from codenoise.cli.output import json_option, print_json, print_table, progress_bars
 from codenoise.cli.reading import ensemble_option, reading_options
-from codenoise.core.errors import CodenoiseError
-from codenoise.core.files import atomic_file
-from codenoise.registry.discovery import discover
-from codenoise.registry.recipe import read_recipe
-from codenoise.registry.resolving import load_ensemble
+from codenoise.core.base.errors import CodenoiseError
+from codenoise.core.base.files import atomic_file
+from codenoise.registry.ensembles.recipe import read_recipe
+from codenoise.registry.ensembles.resolving import load_ensemble
+from codenoise.registry.installed.discovery import discover
 
 if TYPE_CHECKING:
     from codenoise.core.cohort.cohort import Cohort
     from codenoise.core.cohort.options import ReadOptions
-    from codenoise.core.evaluation.ranking import Priorities, Score
+    from codenoise.core.prioritisation.ranking import Priorities, Score
 
 
 @click.command()
@@ -108,7 +108,7 @@ def prioritise(
       codenoise prioritise my_cohort -e ensemble.toml --missing rna --task stage --top 20
     """
     from codenoise.core.cohort.cohort import read_clinical, read_cohort
-    from codenoise.core.evaluation.ranking import prioritise as rank
+    from codenoise.core.prioritisation.ranking import prioritise as rank
 
     if output is not None and output.exists() and not overwrite:
         raise CodenoiseError(f"{output} is already there; give another --output, or --overwrite")

@@ -53,8 +53,8 @@ def new(
     Example:
       codenoise experts new my-rna-to-rppa --condition rna --target rppa
     """
-    from codenoise.registry.discovery import discover
-    from codenoise.registry.scaffold import new_expert
+    from codenoise.registry.authoring.scaffold import new_expert
+    from codenoise.registry.installed.discovery import discover
 
     folder = new_expert(
         name,
@@ -96,8 +96,8 @@ def package(folder: Path, output: Path, overwrite: bool, as_json: bool) -> None:
     Example:
       codenoise experts package codenoise-expert-my-rna-to-rppa
     """
-    from codenoise.registry.discovery import discover
-    from codenoise.registry.wheel import package as build
+    from codenoise.registry.authoring.wheel import package as build
+    from codenoise.registry.installed.discovery import discover
 
     wheel = build(folder, output, discover(), overwrite=overwrite)
     if as_json:
@@ -136,10 +136,10 @@ def publish(
     """
     from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
-    from codenoise.registry.discovery import discover
-    from codenoise.registry.hub import split_reference
-    from codenoise.registry.publish import prepare
-    from codenoise.registry.publish import publish as upload
+    from codenoise.registry.authoring.publish import prepare
+    from codenoise.registry.authoring.publish import publish as upload
+    from codenoise.registry.installed.discovery import discover
+    from codenoise.registry.installed.hub import split_reference
 
     split_reference(repository)  # a wrong name is told of before anything is read
     release = prepare(folder, discover())

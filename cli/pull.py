@@ -10,10 +10,10 @@ import click
 
 from codenoise.cli.installing import print_installed, warn_of_new
 from codenoise.cli.output import json_option, print_json, print_table
-from codenoise.registry.lock import read_lock
-from codenoise.registry.pull import Pulled, missing, restore
-from codenoise.registry.pull import pull as pull_one
-from codenoise.registry.sources import Package
+from codenoise.registry.contract.lock import read_lock
+from codenoise.registry.contract.sources import Package
+from codenoise.registry.installed.pull import Pulled, missing, restore
+from codenoise.registry.installed.pull import pull as pull_one
 
 
 @click.command()

@@ -39,7 +39,7 @@ def reading_options(command: Command) -> Command:
     def told(
         *, orientation: Orientation, samples: SampleChoice, merge: Merge, **others: Any
     ) -> None:
-        from codenoise.registry.code_plugins import load_code_plugins
+        from codenoise.registry.installed.code_plugins import load_code_plugins
 
         reading = ReadOptions(orientation=orientation, samples=samples, merge=merge)
         warn_of_broken(load_code_plugins().broken)  # some may bring a reader

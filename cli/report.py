@@ -21,7 +21,7 @@ def report(folder: Path, as_json: bool) -> None:
     Example:
       codenoise report evaluation
     """
-    from codenoise.core.evaluation.report import write_report
+    from codenoise.evaluation.report import write_report
 
     page = write_report(folder)
     if as_json:

@@ -11,8 +11,8 @@ from codenoise.cli.encoding import decode, encode
 from codenoise.cli.experts import warn_of_broken
 from codenoise.cli.output import json_option, print_json, print_table
 from codenoise.cli.train import bank_options, packages_done, print_outcomes
-from codenoise.core.errors import SpaceError
-from codenoise.registry.discovery import discover
+from codenoise.core.base.errors import SpaceError
+from codenoise.registry.installed.discovery import discover
 
 if TYPE_CHECKING:
     from codenoise.core.cohort.options import ReadOptions
@@ -114,8 +114,8 @@ def fit(
     """
     from codenoise.core.cohort.cohort import read_cohort
     from codenoise.core.cohort.splits import read_split
-    from codenoise.registry.bank_recipe import read_bank_recipe
-    from codenoise.registry.bank_spaces import Outcome, fit_spaces, training_parts
+    from codenoise.registry.authoring.bank_recipe import read_bank_recipe
+    from codenoise.registry.authoring.bank_spaces import Outcome, fit_spaces, training_parts
 
     plan = read_bank_recipe(recipe)
     wanted = list(modalities or plan.modalities)

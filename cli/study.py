@@ -11,15 +11,15 @@ from platform import python_version
 from typing import TYPE_CHECKING, Any
 
 from codenoise.cli.output import plain_json
+from codenoise.core.base.errors import AbsentError, DataError, first_few
 from codenoise.core.cohort.options import ReadOptions
-from codenoise.core.errors import AbsentError, DataError, first_few
-from codenoise.registry.compatibility import engine_version
-from codenoise.registry.discovery import discover
-from codenoise.registry.recipe import read_recipe
-from codenoise.registry.resolving import load_ensemble, provenance
+from codenoise.registry.contract.compatibility import engine_version
+from codenoise.registry.ensembles.recipe import read_recipe
+from codenoise.registry.ensembles.resolving import load_ensemble, provenance
+from codenoise.registry.installed.discovery import discover
 
 if TYPE_CHECKING:
-    from codenoise.core.evaluation.study import Study
+    from codenoise.evaluation.study import Study
 
 
 def open_study(
@@ -49,7 +49,7 @@ def open_study(
 
     from codenoise.core.cohort.cohort import read_clinical, read_cohort
     from codenoise.core.cohort.splits import read_split
-    from codenoise.core.evaluation.study import Study, studied
+    from codenoise.evaluation.study import Study, studied
 
     recipe, inventory = read_recipe(recipe_path), discover()
     ensemble = load_ensemble(recipe, inventory)

@@ -14,12 +14,12 @@ import click
 
 from codenoise.cli.output import json_option, print_json, print_table, progress_bars
 from codenoise.cli.reading import reading_options
-from codenoise.core.errors import CodenoiseError, DataError, first_few
+from codenoise.core.base.errors import CodenoiseError, DataError, first_few
 
 if TYPE_CHECKING:
     from codenoise.core.cohort.options import ReadOptions
-    from codenoise.registry.bank import Ends
-    from codenoise.registry.bank_spaces import Outcome
+    from codenoise.registry.authoring.bank import Ends
+    from codenoise.registry.authoring.bank_spaces import Outcome
 
 
 @click.group()
@@ -201,8 +201,8 @@ def multi(
     Example:
       codenoise train multi tcga --recipe tcga.toml --split split.csv --output plugins
     """
-    from codenoise.registry.bank import multis_of
-    from codenoise.registry.bank_recipe import read_bank_recipe
+    from codenoise.registry.authoring.bank import multis_of
+    from codenoise.registry.authoring.bank_recipe import read_bank_recipe
 
     known = list(read_bank_recipe(recipe).modalities)
     for name in targets:
@@ -229,8 +229,8 @@ def _train(
 ) -> None:
     from codenoise.core.cohort.cohort import read_cohort
     from codenoise.core.cohort.splits import read_split
-    from codenoise.registry.bank import train_bank
-    from codenoise.registry.bank_recipe import read_bank_recipe
+    from codenoise.registry.authoring.bank import train_bank
+    from codenoise.registry.authoring.bank_recipe import read_bank_recipe
 
     recipe = read_bank_recipe(recipe_path)
     wanted = list(recipe.modalities)

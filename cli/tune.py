@@ -9,8 +9,8 @@ import click
 
 from codenoise.cli.output import print_json, print_table, progress_bars
 from codenoise.cli.train import bank_options, packages_done, train
-from codenoise.core.errors import CodenoiseError
-from codenoise.core.files import atomic_file
+from codenoise.core.base.errors import CodenoiseError
+from codenoise.core.base.files import atomic_file
 
 if TYPE_CHECKING:
     from codenoise.core.cohort.options import ReadOptions
@@ -61,12 +61,12 @@ def tune(
       codenoise train tune tcga --condition rna --target rppa --recipe tcga.toml \\
           --split split.csv --output plugins --minutes 30 --journal rna-to-rppa.journal
     """
+    from codenoise.core.base.threads import one_torch_thread
     from codenoise.core.cohort.cohort import read_cohort
     from codenoise.core.cohort.splits import read_split
     from codenoise.core.diffusion.tuning import tune as search
-    from codenoise.core.threads import one_torch_thread
-    from codenoise.registry.bank import expert_data
-    from codenoise.registry.bank_recipe import read_bank_recipe
+    from codenoise.registry.authoring.bank import expert_data
+    from codenoise.registry.authoring.bank_recipe import read_bank_recipe
 
     if best is not None and best.exists() and not overwrite:
         raise CodenoiseError(f"{best} is already there; give another --best, or --overwrite")

@@ -21,6 +21,8 @@ import pytest
 # Small matrices on shared machines: one thread is as fast and never slower than expected.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+pytest_plugins = ["exact_experts"]
+
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "tcga"
 SHARED = (".json", ".safetensors", ".md")  # what of a package goes to the Hub
@@ -71,7 +73,7 @@ def only_these(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
         def there(path: list[str] | None = None) -> object:
             return distributions(path=path if path is not None else [str(site)])
 
-        monkeypatch.setattr("codenoise.registry.discovery.distributions", there)
+        monkeypatch.setattr("codenoise.registry.installed.discovery.distributions", there)
 
     return apply
 

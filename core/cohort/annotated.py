@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from codenoise.core.base.errors import DataError
+from codenoise.core.base.optional import needed, quiet
 from codenoise.core.cohort.formats import Grid, reading
 from codenoise.core.cohort.layout import Layout
-from codenoise.core.errors import DataError
 
 # Parts beside X, obs and var, which are not carried over.
 _OTHER_PARTS = ("layers", "obsm", "varm", "obsp", "varp", "uns")
@@ -43,32 +41,6 @@ class Annotations:
         """Those of some rows, from now on by patient, and of some columns."""
         obs = self.obs.iloc[list(rows)].set_axis(list(patients), axis=0)
         return replace(self, obs=obs, var=self.var.iloc[list(columns)])
-
-
-def needed(module: str, what: str, extra: str = "h5") -> Any:
-    """A library that only some files need, of an extra of this package.
-
-    Raises
-    ------
-    DataError
-        If it is not installed, saying how to install it.
-    """
-    try:
-        with quiet():
-            return importlib.import_module(module)
-    except ImportError:
-        raise DataError(
-            f"{what} needs the package {module.partition('.')[0]}; install it with: "
-            f"pip install 'codenoise[{extra}]'"
-        ) from None
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the libraries' advice to their own developers from the user."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def hdf5_kind(path: Path) -> str:
@@ -142,7 +114,9 @@ def to_anndata(frame: pd.DataFrame, layout: Layout) -> Any:
     if kept is not None:
         obs, var = kept.obs.reindex(frame.index), kept.var
         if kept.sparse:
-            values = importlib.import_module("scipy.sparse").csr_matrix(values)
+            from scipy.sparse import csr_matrix
+
+            values = csr_matrix(values)
     obs, var = obs.set_axis(named.index, axis=0), var.set_axis(named.columns, axis=0)
     with quiet():
         return anndata.AnnData(values, obs=_as_objects(obs), var=_as_objects(var))

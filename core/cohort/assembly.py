@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from codenoise.core.base.errors import DataError, first_few
 from codenoise.core.cohort.features import check_features, match_features
 from codenoise.core.cohort.formats import SEPARATORS, Grid
 from codenoise.core.cohort.identifiers import counted, resolve_samples
@@ -16,7 +17,6 @@ from codenoise.core.cohort.layout import Layout, features_are_rows
 from codenoise.core.cohort.naming import feature_names
 from codenoise.core.cohort.options import Merge, Orientation, SampleChoice, said_with
 from codenoise.core.cohort.values import exact_text, numbers
-from codenoise.core.errors import DataError, first_few
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.assembly import Plan, planned, values_of
 from codenoise.core.cohort.compression import opened
 from codenoise.core.cohort.embeddings import several_slides
@@ -27,7 +28,6 @@ from codenoise.core.cohort.formats import (
 )
 from codenoise.core.cohort.options import Merge, Orientation, SampleChoice
 from codenoise.core.cohort.segments import segment_columns
-from codenoise.core.errors import DataError
 
 # Cells held at a time; as text each takes some 20 bytes before it is a number.
 CELLS = 1_500_000

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.formats import container_of, delimiter, reading, whole
 from codenoise.core.cohort.identifiers import resolve_samples
-from codenoise.core.errors import DataError
 
 DAYS_A_MONTH = 365.25 / 12
 # Columns of barcodes that need not come first, as in clinical tables of the GDC.

@@ -10,6 +10,8 @@ from typing import Unpack
 
 import pandas as pd
 
+from codenoise.core.base.errors import AbsentError, DataError, first_few
+from codenoise.core.base.files import atomic_file
 from codenoise.core.cohort.annotated import hdf5_kind, read_h5mu, read_h5mu_obs, write_h5mu
 from codenoise.core.cohort.clinical import read_clinical_file, tidy_clinical
 from codenoise.core.cohort.embeddings import slide_files
@@ -18,8 +20,6 @@ from codenoise.core.cohort.identifiers import unmangle
 from codenoise.core.cohort.options import ReadOptions
 from codenoise.core.cohort.sources import CLINICAL, Source, folder_sources, toml_sources
 from codenoise.core.cohort.tables import Table, read_table, table_of, union_order, write_table
-from codenoise.core.errors import AbsentError, DataError, first_few
-from codenoise.core.files import atomic_file
 
 
 @dataclass(frozen=True)

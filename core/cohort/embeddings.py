@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from codenoise.core.cohort.annotated import needed
+from codenoise.core.base.errors import DataError, first_few
+from codenoise.core.base.optional import needed
 from codenoise.core.cohort.formats import Grid, container_of, reading, whole
 from codenoise.core.cohort.identifiers import counted, parse_barcode
 from codenoise.core.cohort.values import numbers
-from codenoise.core.errors import DataError, first_few
 
 # Modalities whose tables may name a patient once per slide.
 SLIDE_MODALITIES = ("wsi", "slide", "slides", "titan", "uni", "conch", "chief", "gigapath", "prism")

@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from codenoise.core.base.errors import DataError, first_few
 from codenoise.core.cohort.identifiers import counted, r_name
 from codenoise.core.cohort.options import Merge, said_with
-from codenoise.core.errors import DataError, first_few
 
 # Ten digits follow in ENSGR..., as GENCODE once named genes of the pseudoautosomal region of Y.
 _ENSEMBL = re.compile(r"(ENS[A-Z]+[0-9]{10,11})\.[0-9]+((?:_PAR_Y)?)", re.ASCII)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from codenoise.core.base.errors import DataError, one_line
 from codenoise.core.cohort.formats import READERS, Grid, table_suffix
-from codenoise.core.errors import DataError, one_line
 
 
 def is_foreign(path: Path) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
+from codenoise.core.base.errors import DataError, one_line
 from codenoise.core.cohort.compression import (
     COMPRESSION_ERRORS,
     ENDINGS,
@@ -21,7 +22,6 @@ from codenoise.core.cohort.compression import (
     compression_of,
     opened,
 )
-from codenoise.core.errors import DataError, one_line
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 # Formats in which a table is written back; the others are read only, and written as .csv.

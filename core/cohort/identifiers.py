@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+from codenoise.core.base.errors import DataError, first_few
 from codenoise.core.cohort.options import SampleChoice, said_with
-from codenoise.core.errors import DataError, first_few
 
 # Which samples come first: by kind in this order, within a kind by code in this order.
 TUMOUR_CODES = {

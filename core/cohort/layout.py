@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.features import canonical
 from codenoise.core.cohort.formats import FEATURE_HEADERS, Grid
 from codenoise.core.cohort.identifiers import parse_barcode, r_name
 from codenoise.core.cohort.options import Orientation, said_with
-from codenoise.core.errors import DataError
 
 # Share of the shorter of axis and space that must be known features before an axis is theirs: a
 # table of all genes holds few of a small space's, and the other way round.

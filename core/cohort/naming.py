@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.features import canonical
-from codenoise.core.errors import DataError
 
 
 def feature_names(

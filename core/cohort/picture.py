@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from codenoise.core.cohort.annotated import needed, quiet
-from codenoise.core.errors import DataError
-from codenoise.core.files import atomic_file
+from codenoise.core.base.errors import DataError
+from codenoise.core.base.files import atomic_file
+from codenoise.core.base.optional import needed, quiet
 
 FORMATS = (".png", ".svg", ".pdf")
 # Five modalities have 31 combinations at most; of more, a page holds the commonest.

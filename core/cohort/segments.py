@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.formats import Grid
-from codenoise.core.errors import DataError
 
 # What each column is called, letter case and punctuation aside.
 HEADERS = {

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast, get_args
 
+from codenoise.core.base.errors import DataError, first_few, one_line
 from codenoise.core.cohort.embeddings import slide_files
 from codenoise.core.cohort.formats import table_suffix
 from codenoise.core.cohort.options import Merge, Orientation, ReadOptions, SampleChoice
-from codenoise.core.errors import DataError, first_few, one_line
 
 CLINICAL = "clinical"
 # Words in a file's name that say which modality it holds, where it is not named after one.

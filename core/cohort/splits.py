@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from codenoise.core.base.errors import DataError, first_few, one_line
+from codenoise.core.base.files import atomic_file
 from codenoise.core.cohort.cohort import Cohort
-from codenoise.core.errors import DataError, first_few, one_line
-from codenoise.core.files import atomic_file
 
 SPLITS = ("train", "validation", "test")
 FRACTIONS = {"train": 0.80, "validation": 0.05, "test": 0.15}

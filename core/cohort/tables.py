@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from codenoise.core.base.errors import DataError
+from codenoise.core.base.files import atomic_file
 from codenoise.core.cohort.annotated import hdf5_kind, read_h5ad, read_h5mu, write_h5ad
 from codenoise.core.cohort.assembly import assembled
 from codenoise.core.cohort.compression import ENDINGS, compressed
@@ -31,8 +33,6 @@ from codenoise.core.cohort.layout import Layout
 from codenoise.core.cohort.options import Merge, Orientation, SampleChoice
 from codenoise.core.cohort.segments import binned, segment_columns
 from codenoise.core.cohort.values import as_text
-from codenoise.core.errors import DataError
-from codenoise.core.files import atomic_file
 
 __all__ = [
     "READ_ERRORS",

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from codenoise.core.errors import DataError
+from codenoise.core.base.errors import DataError
 
 # Rows that are looked through at a time.
 ROWS = 4096

@@ -9,10 +9,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from codenoise.core.base.errors import DataError
+from codenoise.core.base.files import atomic_file
 from codenoise.core.cohort.compression import ENDINGS, compressed
 from codenoise.core.cohort.formats import ROW_GROUP, SEPARATORS, table_suffix
-from codenoise.core.errors import DataError
-from codenoise.core.files import atomic_file
 
 
 def check_table_name(path: Path) -> tuple[str | None, str]:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from codenoise.core.base.errors import CodenoiseError
 from codenoise.core.diffusion.denoiser import LatentDenoiser, MLPDenoiser, time_embedding
-from codenoise.core.errors import CodenoiseError
 
 
 class UNetDenoiser(LatentDenoiser):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from codenoise.core.errors import CodenoiseError
+from codenoise.core.base.errors import CodenoiseError
 
 FloatArray = NDArray[np.float64]
 

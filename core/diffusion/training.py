@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from codenoise.core.base.errors import DataError
 from codenoise.core.diffusion.architectures import build_denoiser
 from codenoise.core.diffusion.config import TrainingConfig
 from codenoise.core.diffusion.data import ExpertData, random_subsets
@@ -19,7 +20,6 @@ from codenoise.core.diffusion.denoiser import LatentDenoiser, masked_condition
 from codenoise.core.diffusion.prediction import Prediction, training_target
 from codenoise.core.diffusion.schedule import NoiseSchedule, linear_schedule
 from codenoise.core.diffusion.validation import Validation, generate_held_out, validate
-from codenoise.core.errors import DataError
 
 
 @dataclass(frozen=True)

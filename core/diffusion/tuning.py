@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codenoise.core.base.errors import CodenoiseError, DataError
 from codenoise.core.diffusion.config import TrainingConfig
 from codenoise.core.diffusion.data import ExpertData
 from codenoise.core.diffusion.training import train_expert
-from codenoise.core.errors import CodenoiseError, DataError
 
 if TYPE_CHECKING:
     import optuna

@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from codenoise.core.base.metrics import energy_score, r2_of_expectation, r2_pooled
 from codenoise.core.diffusion.config import TrainingConfig
 from codenoise.core.diffusion.data import ExpertData
 from codenoise.core.diffusion.prediction import to_epsilon
+from codenoise.core.diffusion.samplers import sample, step_grid
 from codenoise.core.diffusion.schedule import NoiseSchedule
-from codenoise.core.ensemble.samplers import sample, step_grid
-from codenoise.core.evaluation.metrics import energy_score, r2_of_expectation, r2_pooled
 
 Float32 = NDArray[np.float32]
 NOISE_LEVELS = 10

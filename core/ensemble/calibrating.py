@@ -12,6 +12,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from codenoise.core.base.errors import DataError
+from codenoise.core.base.metrics import energy_score, interval_coverage, r2_of_expectation
+from codenoise.core.base.threads import one_torch_thread
+from codenoise.core.diffusion.samplers import step_grid
 from codenoise.core.diffusion.schedule import linear_schedule, log_snr
 from codenoise.core.ensemble.calibration import (
     Calibration,
@@ -22,12 +26,8 @@ from codenoise.core.ensemble.calibration import (
 from codenoise.core.ensemble.consensus import Consensus
 from codenoise.core.ensemble.ensemble import Ensemble, Progress
 from codenoise.core.ensemble.expert import Expert, conditions_of
-from codenoise.core.ensemble.samplers import step_grid
 from codenoise.core.ensemble.settings import Composition, EngineSettings
 from codenoise.core.ensemble.weights import STACKED, reliability_weights
-from codenoise.core.errors import DataError
-from codenoise.core.evaluation.metrics import energy_score, interval_coverage, r2_of_expectation
-from codenoise.core.threads import one_torch_thread
 
 Latents = Mapping[str, pd.DataFrame]
 Float32 = NDArray[np.float32]

@@ -10,12 +10,12 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from codenoise.core.base.errors import DataError, EnsembleError
+from codenoise.core.base.threads import one_torch_thread
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.consensus import BLOCK, Consensus
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.expert import Expert
-from codenoise.core.errors import DataError, EnsembleError
-from codenoise.core.threads import one_torch_thread
 
 Float = NDArray[np.float64]
 Pair = tuple[str, str]

@@ -12,16 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codenoise.core.base.errors import EnsembleError
+from codenoise.core.base.threads import one_torch_thread
+from codenoise.core.diffusion.samplers import STEPS, sample, step_grid, step_shares
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.calibration import Calibration, widened
 from codenoise.core.ensemble.consensus import BLOCK, Consensus
 from codenoise.core.ensemble.expert import Expert, conditions_of
 from codenoise.core.ensemble.noise import Trajectory, trajectory_noise
-from codenoise.core.ensemble.samplers import STEPS, sample, step_grid, step_shares
 from codenoise.core.ensemble.settings import BUILT_IN_SAMPLERS, EngineSettings
 from codenoise.core.ensemble.weights import ADAPTIVE, coefficients
-from codenoise.core.errors import EnsembleError
-from codenoise.core.threads import one_torch_thread
 
 Progress = Callable[[int, int], None]
 

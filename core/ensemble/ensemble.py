@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from codenoise.core.base.errors import EnsembleError, first_few
 from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.ensemble.calibration import Calibration
 from codenoise.core.ensemble.engine import Generation, generate
@@ -14,7 +15,6 @@ from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.imputation import Imputation, complete_table
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.ensemble.trace import check_trace_size
-from codenoise.core.errors import EnsembleError, first_few
 from codenoise.core.spaces.space import Space
 
 Progress = Callable[[str, int, int], None]

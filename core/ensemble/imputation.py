@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from codenoise.core.base.metrics import draw_variance
 from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.cohort.tables import Table, like
 from codenoise.core.ensemble.engine import Generation
-from codenoise.core.evaluation.metrics import draw_variance
 from codenoise.core.spaces.space import Space
 
 # Patients decoded at a time: memory stays flat however many there are.

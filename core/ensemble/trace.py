@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from codenoise.core.cohort.annotated import needed, quiet
+from codenoise.core.base.errors import DataError, EnsembleError
+from codenoise.core.base.files import atomic_file
+from codenoise.core.base.optional import needed, quiet
 from codenoise.core.cohort.picture import FORMATS
+from codenoise.core.diffusion.samplers import step_grid, step_shares
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.engine import Generation
-from codenoise.core.ensemble.samplers import step_grid, step_shares
 from codenoise.core.ensemble.settings import EngineSettings
-from codenoise.core.errors import DataError, EnsembleError
-from codenoise.core.files import atomic_file
 
 # Distances held in memory at most, 4 bytes each.
 MOST = 100_000_000

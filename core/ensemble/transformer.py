@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from codenoise.core.base.errors import DataError, EnsembleError, first_few
 from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.cohort.tables import Table
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.imputation import Imputation
-from codenoise.core.errors import DataError, EnsembleError, first_few
 from codenoise.core.spaces.scale import MIN_PATIENTS
 
 SEPARATOR = "__"

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 from torch import Tensor
 
+from codenoise.core.base.errors import EnsembleError
 from codenoise.core.ensemble.calibration import Calibration
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.settings import DEFAULT_WEIGHTING as DEFAULT
 from codenoise.core.ensemble.settings import EngineSettings
-from codenoise.core.errors import EnsembleError
 
 Weights = NDArray[np.float64]
 

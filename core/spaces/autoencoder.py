@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from codenoise.core.errors import SpaceError
-from codenoise.core.threads import one_torch_thread
+from codenoise.core.base.errors import SpaceError
+from codenoise.core.base.threads import one_torch_thread
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

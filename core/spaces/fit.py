@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from codenoise.core.errors import DataError
-from codenoise.core.evaluation.metrics import r2_per_feature, r2_pooled
+from codenoise.core.base.errors import DataError
+from codenoise.core.base.metrics import r2_per_feature, r2_pooled
 from codenoise.core.spaces.autoencoder import AutoencoderConfig, fit_autoencoder
 from codenoise.core.spaces.pca import PCAEncoder
 from codenoise.core.spaces.space import Encoder, Space

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from codenoise.core.errors import SpaceError
+from codenoise.core.base.errors import SpaceError
 
 Float32 = NDArray[np.float32]
 

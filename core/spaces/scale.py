@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codenoise.core.errors import DataError
+from codenoise.core.base.errors import DataError
 
 Float32 = NDArray[np.float32]
 

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from codenoise.core.errors import DataError, SpaceError, first_few
+from codenoise.core.base.errors import DataError, SpaceError, first_few
 from codenoise.core.spaces.autoencoder import Autoencoder
 from codenoise.core.spaces.pca import PCAEncoder
 from codenoise.core.spaces.scale import check_scale

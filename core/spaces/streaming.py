@@ -9,9 +9,9 @@ from typing import Unpack
 import numpy as np
 import pandas as pd
 
+from codenoise.core.base.errors import DataError, first_few
 from codenoise.core.cohort.chunks import Chunks, read_chunks
 from codenoise.core.cohort.options import ReadOptions
-from codenoise.core.errors import DataError, first_few
 from codenoise.core.spaces.scale import Moments, check_moments
 from codenoise.core.spaces.space import Float32, Space
 

@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 
 from codenoise.cli.main import cli, main
-from codenoise.registry.composing import compose
-from codenoise.registry.discovery import discover
-from codenoise.registry.recipe import Sampler, write_recipe
+from codenoise.registry.ensembles.composing import compose
+from codenoise.registry.ensembles.recipe import Sampler, write_recipe
+from codenoise.registry.installed.discovery import discover
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "tcga"
 

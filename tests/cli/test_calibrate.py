@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from codenoise.registry.recipe import read_recipe
+from codenoise.registry.ensembles.recipe import read_recipe
 
 Done = Callable[..., str]
 Refused = Callable[..., str]

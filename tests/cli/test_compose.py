@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from codenoise.core.errors import first_few
-from codenoise.registry.discovery import discover
-from codenoise.registry.recipe import read_recipe
+from codenoise.core.base.errors import first_few
+from codenoise.registry.ensembles.recipe import read_recipe
+from codenoise.registry.installed.discovery import discover
 
 Done = Callable[..., str]
 Refused = Callable[..., str]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from codenoise.core.ensemble.samplers import STEPS
-from codenoise.registry.code_plugins import load_code_plugins
+from codenoise.core.diffusion.samplers import STEPS
+from codenoise.registry.installed.code_plugins import load_code_plugins
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,7 +30,7 @@ def _fresh() -> Iterator[None]:
 def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
     """``code(name, source)``: a code plugin of this source is all that is installed of them."""
     monkeypatch.setattr(
-        "codenoise.registry.code_plugins.distributions",
+        "codenoise.registry.installed.code_plugins.distributions",
         lambda: distributions(path=[str(tmp_path)]),
     )
 
@@ -46,7 +46,7 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str]
 
 
 GOOD = (
-    "from codenoise.registry.hooks import hookimpl\n"
+    "from codenoise import hookimpl\n"
     "@hookimpl\ndef codenoise_samplers():\n    return {'slow': len, 'fast': max}\n"
 )
 

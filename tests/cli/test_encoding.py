@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from codenoise.registry.discovery import discover
-from codenoise.registry.loading import load_space
+from codenoise.registry.installed.discovery import discover
+from codenoise.registry.installed.loading import load_space
 
 Done = Callable[..., str]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "tcga" / "cohort"

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from codenoise.core.cohort.cohort import read_cohort
-from codenoise.core.evaluation.experiments import EXPERIMENTS
+from codenoise.evaluation.experiments import EXPERIMENTS
 
 Done = Callable[..., str]
 Refused = Callable[..., str]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from codenoise.registry.discovery import discover
+from codenoise.registry.installed.discovery import discover
 
 Done = Callable[..., str]
 Run = Callable[..., Any]

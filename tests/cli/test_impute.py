@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from codenoise.cli.main import cli
 from codenoise.core.cohort.cohort import read_cohort
-from codenoise.registry.recipe import Recipe, read_recipe, write_recipe
-from codenoise.registry.recipe_calibration import LearnedCalibration
+from codenoise.registry.ensembles.recipe import Recipe, read_recipe, write_recipe
+from codenoise.registry.ensembles.recipe_calibration import LearnedCalibration
 
 Done = Callable[..., str]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "tcga" / "cohort"
@@ -30,7 +30,7 @@ def imputed(
     output = tmp_path_factory.mktemp("imputed") / "new" / "completed"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "codenoise.registry.discovery.distributions",
+            "codenoise.registry.installed.discovery.distributions",
             lambda path=None: distributions(path=path or [str(bank_site)]),
         )
         words = ["impute", EXAMPLE, "-e", ensemble, "-o", output, "--draws", 2, "--save-draws"]

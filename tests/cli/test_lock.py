@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from codenoise.registry.lock import read_lock
-from codenoise.registry.recipe import read_recipe
+from codenoise.registry.contract.lock import read_lock
+from codenoise.registry.ensembles.recipe import read_recipe
 
 Done = Callable[..., str]
 Refused = Callable[..., str]

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.annotated import to_anndata
 from codenoise.core.cohort.cohort import Cohort, read_clinical, read_cohort, write_cohort
 from codenoise.core.cohort.layout import Layout
 from codenoise.core.cohort.tables import Table, read_table, write_table
-from codenoise.core.errors import DataError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

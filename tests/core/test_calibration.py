@@ -10,6 +10,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from codenoise.core.base.errors import DataError, EnsembleError
+from codenoise.core.base.metrics import interval_coverage
 from codenoise.core.ensemble import calibrating
 from codenoise.core.ensemble.calibrating import calibrate, spread_factors
 from codenoise.core.ensemble.calibration import Calibration, PatternCoefficients, widened
@@ -17,8 +19,6 @@ from codenoise.core.ensemble.engine import generate
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.settings import EngineSettings
-from codenoise.core.errors import DataError, EnsembleError
-from codenoise.core.evaluation.metrics import interval_coverage
 
 DIM, SPREADS = 3, {"a": 0.7, "b": 1.2}
 Tables = dict[str, pd.DataFrame]

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.clinical import DAYS_A_MONTH, stage_number, tidy_clinical
 from codenoise.core.cohort.cohort import read_clinical
 from codenoise.core.cohort.compression import compressed
-from codenoise.core.errors import DataError
 
 TCGA = Path(__file__).parents[3] / "shared" / "data" / "tcga"
 LIU = (

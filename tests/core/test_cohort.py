@@ -10,9 +10,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.cohort import Cohort, read_clinical, read_cohort, write_cohort
 from codenoise.core.cohort.tables import Table, write_table
-from codenoise.core.errors import DataError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "tcga" / "cohort"
 TCGA = Path(__file__).parents[3] / "shared" / "data" / "tcga"

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codenoise.core.base.errors import CodenoiseError, DataError
 from codenoise.core.cohort import chunks as module
 from codenoise.core.cohort.chunks import WholeOnlyError, read_chunks
 from codenoise.core.cohort.formats import READERS
 from codenoise.core.cohort.tables import SUFFIXES, Table, read_table, write_table
 from codenoise.core.cohort.writing import write_chunks
-from codenoise.core.errors import CodenoiseError, DataError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "tcga" / "cohort"
 STREAMED = [suffix for suffix in SUFFIXES if suffix != ".h5ad"]

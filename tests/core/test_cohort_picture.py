@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from codenoise.core.base.errors import CodenoiseError, DataError
 from codenoise.core.cohort.cohort import read_cohort
 from codenoise.core.cohort.picture import draw_pattern
-from codenoise.core.errors import CodenoiseError, DataError
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "tcga" / "cohort"
 HEADS = {".png": b"\x89PNG\r\n", ".pdf": b"%PDF-", ".svg": b"<?xml"}
@@ -115,7 +115,7 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(
     def absent(name: str, *_: Any) -> Any:
         raise ImportError(name)
 
-    monkeypatch.setattr("codenoise.core.cohort.annotated.importlib.import_module", absent)
+    monkeypatch.setattr("codenoise.core.base.optional.importlib.import_module", absent)
     with pytest.raises(DataError) as caught:
         draw_pattern(pattern((3, "ab"), (2, "a")), tmp_path / "pattern.png")
     assert str(caught.value) == (

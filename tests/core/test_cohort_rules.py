@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
+from codenoise.core.base.errors import CodenoiseError, DataError
 from codenoise.core.cohort.cohort import read_cohort
-from codenoise.core.errors import CodenoiseError, DataError
 from codenoise.core.spaces.fit import fit_space
 from codenoise.core.spaces.space import Space
 

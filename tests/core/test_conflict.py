@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from scipy.stats import kstest
 
+from codenoise.core.base.errors import DataError, EnsembleError
 from codenoise.core.ensemble.conflict import conflicts
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.expert import Expert
-from codenoise.core.errors import DataError, EnsembleError
 
 Build = Callable[..., Expert]
 Latents = dict[str, pd.DataFrame]

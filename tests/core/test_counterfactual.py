@@ -11,8 +11,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
-from codenoise.core.evaluation import outcomes
-from codenoise.core.evaluation.counterfactual import (
+from codenoise.core.prioritisation import outcomes
+from codenoise.core.prioritisation.counterfactual import (
     CHUNK,
     drawn_table,
     label_changes,

@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codenoise.core.base.errors import CodenoiseError
 from codenoise.core.diffusion.architectures import build_denoiser
 from codenoise.core.diffusion.denoiser import MLPDenoiser, masked_condition, time_embedding
 from codenoise.core.diffusion.folded import PlainStack, stacks
 from codenoise.core.diffusion.prediction import Prediction, to_epsilon, training_target
 from codenoise.core.diffusion.schedule import linear_schedule, log_snr, schedule_from
-from codenoise.core.errors import CodenoiseError
 
 
 def test_linear_schedule_is_the_papers() -> None:

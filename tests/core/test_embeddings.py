@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.tables import read_table, write_table
-from codenoise.core.errors import DataError
 
 h5py = pytest.importorskip("h5py")
 SLIDES = ["TCGA-AA-0001-01Z-00-DX1", "TCGA-AA-0001-01Z-00-DX2.svs", "TCGA-AA-0002-11A-01-TS1", "x"]

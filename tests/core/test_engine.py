@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 import torch
 
+from codenoise.core.base.errors import EnsembleError
 from codenoise.core.diffusion.architectures import build_denoiser
+from codenoise.core.diffusion.samplers import step_grid, step_shares
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.engine import BLOCK, generate
 from codenoise.core.ensemble.expert import Expert
-from codenoise.core.ensemble.samplers import step_grid, step_shares
 from codenoise.core.ensemble.settings import EngineSettings
-from codenoise.core.errors import EnsembleError
 
 Build = Callable[..., Expert]
 FAST = EngineSettings(steps=20)

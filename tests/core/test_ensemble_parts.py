@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cosine
 from scipy.stats import kstest
 
+from codenoise.core.base.errors import CodenoiseError
+from codenoise.core.diffusion.samplers import sample, step_grid
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.coherence import incoherence
 from codenoise.core.ensemble.noise import Trajectory, trajectory_noise
-from codenoise.core.ensemble.samplers import sample, step_grid
 from codenoise.core.ensemble.settings import BUILT_IN_SAMPLERS, EngineSettings
-from codenoise.core.errors import CodenoiseError
 
 Array = NDArray[np.float64]
 

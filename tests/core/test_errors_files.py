@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from codenoise.core.errors import (
+from codenoise.core.base.errors import (
     ArtifactError,
     CodenoiseError,
     DataError,
@@ -17,7 +17,7 @@ from codenoise.core.errors import (
     SpaceError,
     first_few,
 )
-from codenoise.core.files import atomic_file, atomic_folder
+from codenoise.core.base.files import atomic_file, atomic_folder
 
 
 @pytest.fixture(params=[0o022, 0o027, 0o077], ids=oct)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.features import (
     FeatureMatch,
     Merge,
@@ -19,7 +20,6 @@ from codenoise.core.cohort.features import (
     match_features,
 )
 from codenoise.core.cohort.identifiers import r_name
-from codenoise.core.errors import DataError
 
 RAW = Path(__file__).parents[3] / "shared" / "data" / "tcga" / "raw"
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.compression import ENDINGS, WORDS, compressed, compression_of, opened
 from codenoise.core.cohort.formats import SEPARATORS, delimiter
 from codenoise.core.cohort.tables import SUFFIXES, read_table, table_suffix, write_table
-from codenoise.core.errors import DataError
 
 TEXT = b"id,a,b\np,1.50,\nq,2e3,-0\n"
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.identifiers import (
     TAKEN,
     Barcode,
@@ -21,7 +22,6 @@ from codenoise.core.cohort.identifiers import (
     resolve_samples,
     unmangle,
 )
-from codenoise.core.errors import DataError
 
 RAW = Path(__file__).parents[3] / "shared" / "data" / "tcga" / "raw"
 UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

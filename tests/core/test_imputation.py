@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import r2_score
 from torch import Tensor
 
+from codenoise.core.base.errors import DataError, EnsembleError, SpaceError
 from codenoise.core.cohort.cohort import Cohort, read_cohort
 from codenoise.core.cohort.tables import Table, write_table
 from codenoise.core.diffusion.denoiser import Denoiser
@@ -22,9 +23,8 @@ from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.imputation import CHUNK, Imputation, Origin, draws_table
 from codenoise.core.ensemble.settings import EngineSettings
-from codenoise.core.errors import DataError, EnsembleError, SpaceError
-from codenoise.core.evaluation.truth import against_truth
 from codenoise.core.spaces.fit import fit_space
+from codenoise.evaluation.truth import against_truth
 
 SCHEDULE = linear_schedule()
 FEATURES = {"cna": 6, "rna": 8, "rppa": 5}

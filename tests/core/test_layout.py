@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.tables import Table, like, read_table, write_table
-from codenoise.core.errors import DataError
 
 XENA = "sample\tTCGA-AA-0001-01\tTCGA-AA-0002-01\nTP53\t1.50\tNA\nKRAS\t2e-3\t+3.\n"
 CBIOPORTAL = (

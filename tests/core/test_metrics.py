@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import r2_score
 
-from codenoise.core.evaluation.metrics import (
+from codenoise.core.base.metrics import (
     draw_variance,
     energy_distance,
     energy_score,

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from codenoise.core.errors import DataError
-from codenoise.core.evaluation.outcomes import (
+from codenoise.core.base.errors import DataError
+from codenoise.core.prioritisation.outcomes import (
     SURVIVAL,
     agreement,
     concordance,

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from codenoise.core.base.errors import DataError, EnsembleError
 from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.cohort.tables import Table
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.settings import EngineSettings
-from codenoise.core.errors import DataError, EnsembleError
-from codenoise.core.evaluation.ranking import Priorities, prioritise
+from codenoise.core.prioritisation.ranking import Priorities, prioritise
 
 
 class Unchecked(Ensemble):

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.tables import read_table, write_table
-from codenoise.core.errors import DataError
 
 TCGA = Path(__file__).parents[3] / "shared" / "data" / "tcga"
 BINS = ["chr1:0-10Mb", "chr1:10-20Mb", "chr2:0-10Mb", "chrX:0-10Mb"]

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from codenoise.core.base.errors import CodenoiseError, DataError
 from codenoise.core.cohort import chunks as module
 from codenoise.core.cohort.chunks import read_chunks
 from codenoise.core.cohort.writing import write_chunks
-from codenoise.core.errors import CodenoiseError, DataError
 from codenoise.core.spaces.fit import fit_space
 from codenoise.core.spaces.scale import Moments
 from codenoise.core.spaces.space import Space

@@ -15,8 +15,8 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import StandardScaler
 
+from codenoise.core.base.errors import DataError, SpaceError
 from codenoise.core.cohort.tables import read_table
-from codenoise.core.errors import DataError, SpaceError
 from codenoise.core.spaces.fit import FittedSpace, fit_space
 from codenoise.core.spaces.pca import PCAEncoder
 from codenoise.core.spaces.space import Space

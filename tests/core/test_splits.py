@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.splits import SPLITS, read_split, split_patients, write_split
-from codenoise.core.errors import DataError
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from safetensors.numpy import load, save
 from sklearn.preprocessing import StandardScaler
 
-from codenoise.core.errors import DataError
+from codenoise.core.base.errors import DataError
 from codenoise.core.spaces.steps import (
     STEPS,
     apply_steps,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codenoise.core.errors import DataError
+from codenoise.core.base.errors import DataError
 from codenoise.core.spaces.fit import FittedSpace, fit_space
 from codenoise.core.spaces.space import Space
 from codenoise.core.spaces.steps import Recipe, fit_steps, select_training

@@ -14,7 +14,7 @@ from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.metrics.pairwise import nan_euclidean_distances
 from sklearn.preprocessing import StandardScaler
 
-from codenoise.core.errors import DataError
+from codenoise.core.base.errors import DataError
 from codenoise.core.spaces.steps import (
     FillKnn,
     apply_steps,

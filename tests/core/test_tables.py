@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.compression import compressed, opened
 from codenoise.core.cohort.tables import (
     SUFFIXES,
@@ -23,7 +24,6 @@ from codenoise.core.cohort.tables import (
     union_order,
     write_table,
 )
-from codenoise.core.errors import DataError
 
 TEXT_SUFFIXES = tuple(suffix for suffix in SUFFIXES if suffix not in (".parquet", ".h5ad"))
 EXAMPLE = Path(__file__).parents[2] / "examples" / "tcga" / "cohort"

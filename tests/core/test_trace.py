@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from codenoise.core.base.errors import DataError, EnsembleError
+from codenoise.core.diffusion.samplers import step_grid, step_shares
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble import trace as module
 from codenoise.core.ensemble.engine import Generation, generate
 from codenoise.core.ensemble.expert import Expert
-from codenoise.core.ensemble.samplers import step_grid, step_shares
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.ensemble.trace import check_trace_size, write_trace
-from codenoise.core.errors import DataError, EnsembleError
 
 STEPS, DRAWS = 7, 4
 SETTINGS = EngineSettings("uniform", steps=STEPS, threshold=0.5, max_retries=2)
@@ -144,7 +144,7 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(
     def absent(name: str, *_: Any) -> Any:
         raise ImportError(name)
 
-    monkeypatch.setattr("codenoise.core.cohort.annotated.importlib.import_module", absent)
+    monkeypatch.setattr("codenoise.core.base.optional.importlib.import_module", absent)
     with pytest.raises(DataError) as caught:
         write_trace({"x": generation}, SETTINGS, tmp_path / "trace.png")
     assert str(caught.value) == (

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
+from codenoise.core.base.errors import DataError
 from codenoise.core.diffusion.config import TrainingConfig
 from codenoise.core.diffusion.data import ExpertData, random_subsets
 from codenoise.core.diffusion.prediction import training_target
 from codenoise.core.diffusion.training import min_snr_weight, train_expert
 from codenoise.core.diffusion.validation import validate
-from codenoise.core.errors import DataError
 
 SMALL = TrainingConfig(
     width=48,

@@ -19,6 +19,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
+from codenoise.core.base.errors import CodenoiseError, DataError, EnsembleError, SpaceError
 from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.cohort.tables import Table
 from codenoise.core.diffusion.architectures import build_denoiser
@@ -27,7 +28,6 @@ from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.ensemble.transformer import EnsembleImputer, wide_table
-from codenoise.core.errors import CodenoiseError, DataError, EnsembleError, SpaceError
 from codenoise.core.spaces.fit import fit_space
 
 FEATURES = {"cna": 6, "rna": 8, "rppa": 5}

@@ -9,11 +9,11 @@ import pytest
 
 pytest.importorskip("optuna")
 
+from codenoise.core.base.errors import CodenoiseError
 from codenoise.core.diffusion import tuning
 from codenoise.core.diffusion.config import TrainingConfig
 from codenoise.core.diffusion.data import ExpertData
 from codenoise.core.diffusion.tuning import tune
-from codenoise.core.errors import CodenoiseError
 
 BASE = TrainingConfig(
     width=16, layers=2, time_dim=8, condition_width=8, batch=64, max_steps=60, validate_every=20,

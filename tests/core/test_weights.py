@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codenoise.core.base.errors import EnsembleError
 from codenoise.core.ensemble.engine import generate
 from codenoise.core.ensemble.expert import Expert, Moments
 from codenoise.core.ensemble.settings import EngineSettings
@@ -23,7 +24,6 @@ from codenoise.core.ensemble.weights import (
     softmax_inverse_mse,
     uniform,
 )
-from codenoise.core.errors import EnsembleError
 
 ERRORS = st.lists(st.floats(0.05, 10), min_size=1, max_size=6)
 Build = Callable[..., Expert]

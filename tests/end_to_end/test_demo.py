@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NEEDED = ("cli", "core", "examples", "plugins", "registry", "constraints.txt", "Makefile",
-          "pyproject.toml", "README.md")  # fmt: skip
+NEEDED = ("cli", "codenoise", "core", "evaluation", "examples", "plugins", "registry",
+          "constraints.txt", "Makefile", "pyproject.toml", "README.md")  # fmt: skip
 
 
 def cells(path: Path) -> list[list[str]]:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from codenoise.core.evaluation.experiments import EXPERIMENTS, experiment
-from codenoise.core.evaluation.report import write_report
-from codenoise.core.evaluation.running import read_table
+from codenoise.evaluation.experiments import EXPERIMENTS, experiment
+from codenoise.evaluation.report import write_report
+from codenoise.evaluation.running import read_table
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "evaluation"

@@ -10,10 +10,10 @@ import pytest
 
 from codenoise.core.cohort.cohort import read_cohort
 from codenoise.core.cohort.splits import read_split
-from codenoise.registry.bank import multis_of, pairs_of, train_bank
-from codenoise.registry.bank_recipe import read_bank_recipe
-from codenoise.registry.compatibility import findings
-from codenoise.registry.discovery import discover
+from codenoise.registry.authoring.bank import multis_of, pairs_of, train_bank
+from codenoise.registry.authoring.bank_recipe import read_bank_recipe
+from codenoise.registry.contract.compatibility import findings
+from codenoise.registry.installed.discovery import discover
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = ROOT / "plugins"

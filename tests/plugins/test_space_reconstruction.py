@@ -14,8 +14,8 @@ from codenoise.core.cohort.cohort import read_cohort
 from codenoise.core.cohort.splits import read_split, split_part
 from codenoise.core.spaces.space import Space
 from codenoise.core.spaces.streaming import encode_file
-from codenoise.registry.discovery import discover
-from codenoise.registry.loading import load_space
+from codenoise.registry.installed.discovery import discover
+from codenoise.registry.installed.loading import load_space
 
 ROOT = Path(__file__).parents[2]
 SPLIT = ROOT / "plugins" / "tcga_split.csv"

@@ -15,7 +15,8 @@ import pytest
 
 from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.cohort.tables import Table
-from codenoise.registry.artifacts import (
+from codenoise.registry.authoring.bank_recipe import BankRecipe
+from codenoise.registry.contract.artifacts import (
     ENCODER_FILE,
     IDENTITY_KEY,
     WEIGHTS_FILE,
@@ -24,8 +25,12 @@ from codenoise.registry.artifacts import (
     load_tensors,
     save_tensors,
 )
-from codenoise.registry.bank_recipe import BankRecipe
-from codenoise.registry.manifest import EXPERT_FILE, SPACE_FILE, ExpertManifest, read_manifest
+from codenoise.registry.contract.manifest import (
+    EXPERT_FILE,
+    SPACE_FILE,
+    ExpertManifest,
+    read_manifest,
+)
 
 Content = dict[str, Any]
 PLUGINS = Path(__file__).parents[2] / "plugins"

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codenoise.core.errors import ArtifactError
-from codenoise.registry.artifacts import (
+from codenoise.core.base.errors import ArtifactError
+from codenoise.registry.contract.artifacts import (
     WEIGHTS_FILE,
     expert_identity,
     file_entry,
@@ -25,7 +25,7 @@ from codenoise.registry.artifacts import (
     verify_identity,
     write_manifest,
 )
-from codenoise.registry.manifest import ExpertManifest, read_manifest
+from codenoise.registry.contract.manifest import ExpertManifest, read_manifest
 
 FOLDER = (
     Path(__file__).parents[2] / "plugins/codenoise-expert-rna-to-rppa/codenoise_expert_rna_to_rppa"

@@ -11,17 +11,17 @@ import pytest
 import tomli_w
 from safetensors import safe_open
 
+from codenoise.core.base.errors import CodenoiseError, DataError
 from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.cohort.tables import Table
-from codenoise.core.errors import CodenoiseError, DataError
-from codenoise.registry.bank import Ends, multis_of, train_bank
-from codenoise.registry.bank_recipe import BankRecipe, read_bank_recipe
-from codenoise.registry.bank_spaces import Outcome
-from codenoise.registry.composing import compose
-from codenoise.registry.discovery import discover
-from codenoise.registry.loading import load_space
-from codenoise.registry.manifest import ExpertManifest, SpaceManifest, read_manifest
-from codenoise.registry.resolving import load_ensemble
+from codenoise.registry.authoring.bank import Ends, multis_of, train_bank
+from codenoise.registry.authoring.bank_recipe import BankRecipe, read_bank_recipe
+from codenoise.registry.authoring.bank_spaces import Outcome
+from codenoise.registry.contract.manifest import ExpertManifest, SpaceManifest, read_manifest
+from codenoise.registry.ensembles.composing import compose
+from codenoise.registry.ensembles.resolving import load_ensemble
+from codenoise.registry.installed.discovery import discover
+from codenoise.registry.installed.loading import load_space
 
 Split: TypeAlias = "pd.Series[str]"
 Make = Callable[..., BankRecipe]
@@ -289,7 +289,7 @@ def test_run_that_dies_while_writing_leaves_no_half_of_a_project(
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr("codenoise.registry.project.write_manifest", full)
+        patch.setattr("codenoise.registry.authoring.project.write_manifest", full)
         with pytest.raises(OSError, match="no space left"):
             train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
     assert not list(tmp_path.iterdir())

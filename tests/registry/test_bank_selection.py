@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.cohort.tables import Table
-from codenoise.core.errors import DataError
-from codenoise.registry.bank_recipe import BankRecipe, read_bank_recipe
-from codenoise.registry.bank_spaces import Outcome, fit_spaces, training_parts
-from codenoise.registry.manifest import SpaceManifest, read_manifest
-from codenoise.registry.project import manifest_path
+from codenoise.registry.authoring.bank_recipe import BankRecipe, read_bank_recipe
+from codenoise.registry.authoring.bank_spaces import Outcome, fit_spaces, training_parts
+from codenoise.registry.authoring.project import manifest_path
+from codenoise.registry.contract.manifest import SpaceManifest, read_manifest
 
 RECIPE = """
 cohort = "tiny"

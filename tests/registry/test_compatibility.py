@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from codenoise.registry.compatibility import Finding, engine_version, findings, usable
-from codenoise.registry.discovery import discover
+from codenoise.registry.contract.compatibility import Finding, engine_version, findings, usable
+from codenoise.registry.installed.discovery import discover
 
 PACKAGE = "codenoise_expert_rna_to_rppa"
 
@@ -86,7 +86,7 @@ def test_space_for_another_engine_is_found_too(site: Path, edit: Callable[..., P
 def test_development_versions_of_the_engine_fit_its_range(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codenoise.registry.compatibility.version", lambda _: "0.2.0.dev1")
+    monkeypatch.setattr("codenoise.registry.contract.compatibility.version", lambda _: "0.2.0.dev1")
     assert len(_usable(site)) == 2
 
 
@@ -94,7 +94,7 @@ def test_engine_that_was_never_installed_has_a_version(monkeypatch: pytest.Monke
     def absent(_: str) -> str:
         raise PackageNotFoundError("codenoise")
 
-    monkeypatch.setattr("codenoise.registry.compatibility.version", absent)
+    monkeypatch.setattr("codenoise.registry.contract.compatibility.version", absent)
     assert engine_version() == "0.0.0"
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from codenoise.core.errors import ArtifactError
-from codenoise.registry.discovery import Inventory, Plugin, discover
-from codenoise.registry.manifest import ExpertManifest
-from codenoise.registry.sources import Package
+from codenoise.core.base.errors import ArtifactError
+from codenoise.registry.contract.manifest import ExpertManifest
+from codenoise.registry.contract.sources import Package
+from codenoise.registry.installed.discovery import Inventory, Plugin, discover
 
 Put = Callable[..., Path]
 PACKAGE = "codenoise_expert_rna_to_rppa"

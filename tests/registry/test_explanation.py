@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from codenoise.registry.composing import compose
-from codenoise.registry.discovery import discover
-from codenoise.registry.explanation import Explained, explain_choice
-from codenoise.registry.resolving import resolve
+from codenoise.registry.ensembles.composing import compose
+from codenoise.registry.ensembles.explanation import Explained, explain_choice
+from codenoise.registry.ensembles.resolving import resolve
+from codenoise.registry.installed.discovery import discover
 
 Put = Callable[..., Path]
 DISTRIBUTION = "codenoise-expert-rna-to-rppa"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from codenoise.core.errors import ArtifactError
-from codenoise.registry.artifacts import file_entry
-from codenoise.registry.folders import read_artifacts
+from codenoise.core.base.errors import ArtifactError
+from codenoise.registry.contract.artifacts import file_entry
+from codenoise.registry.contract.folders import read_artifacts
 
 Edit = Callable[..., Path]
 Put = Callable[..., Path]

@@ -15,19 +15,19 @@ import pandas as pd
 import pytest
 import torch
 
+from codenoise.core.base.errors import ArtifactError, CodenoiseError, DataError
 from codenoise.core.cohort.cohort import Cohort, read_cohort, write_cohort
 from codenoise.core.cohort.tables import read_table
 from codenoise.core.diffusion.architectures import ARCHITECTURES, build_denoiser
-from codenoise.core.ensemble.samplers import ddim_step, sample
+from codenoise.core.diffusion.samplers import ddim_step, sample
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.ensemble.weights import reliability_weights
-from codenoise.core.errors import ArtifactError, CodenoiseError, DataError
-from codenoise.registry.bank import train_bank
-from codenoise.registry.bank_recipe import BankRecipe
-from codenoise.registry.catalogues import Listed, listed
-from codenoise.registry.code_plugins import TABLES, CodePlugins, load_code_plugins, need
-from codenoise.registry.discovery import discover
-from codenoise.registry.loading import load_expert
+from codenoise.registry.authoring.bank import train_bank
+from codenoise.registry.authoring.bank_recipe import BankRecipe
+from codenoise.registry.installed.catalogues import Listed, listed
+from codenoise.registry.installed.code_plugins import TABLES, CodePlugins, load_code_plugins, need
+from codenoise.registry.installed.discovery import discover
+from codenoise.registry.installed.loading import load_expert
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "plugins"
@@ -39,7 +39,7 @@ def _as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None
     """Nothing is installed at first, and core's tables and modules are as they were afterwards."""
     sites = tmp_path / "sites"
     monkeypatch.setattr(
-        "codenoise.registry.code_plugins.distributions",
+        "codenoise.registry.installed.code_plugins.distributions",
         lambda: distributions(path=sorted(map(str, sites.glob("*")))),
     )
     tables = [
@@ -70,9 +70,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
         text = entries if entries is not None else f"[codenoise]\n{name} = {module}\n"
         (info / "entry_points.txt").write_text(text)
-        (site / f"{module}.py").write_text(
-            f"from codenoise.registry.hooks import hookimpl\n{source}"
-        )
+        (site / f"{module}.py").write_text(f"from codenoise import hookimpl\n{source}")
         monkeypatch.syspath_prepend(site)
 
     return apply

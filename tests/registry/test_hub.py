@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from codenoise.core.errors import ArtifactError
-from codenoise.registry.hub import search_hub, split_reference
+from codenoise.core.base.errors import ArtifactError
+from codenoise.registry.installed.hub import search_hub, split_reference
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from codenoise.core.errors import ArtifactError, CodenoiseError
-from codenoise.registry.artifacts import load_tensors
-from codenoise.registry.discovery import Inventory, Plugin, discover
-from codenoise.registry.loading import load_expert, load_space
-from codenoise.registry.manifest import ExpertManifest, SpaceManifest
+from codenoise.core.base.errors import ArtifactError, CodenoiseError
+from codenoise.registry.contract.artifacts import load_tensors
+from codenoise.registry.contract.manifest import ExpertManifest, SpaceManifest
+from codenoise.registry.installed.discovery import Inventory, Plugin, discover
+from codenoise.registry.installed.loading import load_expert, load_space
 
 Content = dict[str, Any]
 PACKAGE = "codenoise_expert_rna_to_rppa"

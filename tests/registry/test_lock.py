@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import tomli_w
 
-from codenoise.core.errors import EnsembleError
-from codenoise.registry.artifacts import file_entry
-from codenoise.registry.composing import compose
-from codenoise.registry.discovery import Inventory, discover
-from codenoise.registry.lock import lock_beside, lock_of, read_lock, short, write_lock
-from codenoise.registry.recipe import read_recipe, write_recipe
-from codenoise.registry.resolving import load_ensemble, resolve
+from codenoise.core.base.errors import EnsembleError
+from codenoise.registry.contract.artifacts import file_entry
+from codenoise.registry.contract.lock import lock_beside, lock_of, read_lock, short, write_lock
+from codenoise.registry.ensembles.composing import compose
+from codenoise.registry.ensembles.recipe import read_recipe, write_recipe
+from codenoise.registry.ensembles.resolving import load_ensemble, resolve
+from codenoise.registry.installed.discovery import Inventory, discover
 
 Put = Callable[..., Path]
 Edit = Callable[..., Path]

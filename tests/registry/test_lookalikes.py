@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from codenoise.registry.discovery import discover
-from codenoise.registry.lookalikes import lookalikes
+from codenoise.registry.installed.discovery import discover
+from codenoise.registry.installed.lookalikes import lookalikes
 
 Put = Callable[..., Path]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from codenoise.core.errors import ArtifactError
-from codenoise.registry.manifest import ExpertManifest, SpaceManifest, read_manifest
+from codenoise.core.base.errors import ArtifactError
+from codenoise.registry.contract.manifest import ExpertManifest, SpaceManifest, read_manifest
 
 Content = dict[str, Any]
 PLUGINS = Path(__file__).parents[2] / "plugins"

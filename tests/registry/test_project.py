@@ -8,11 +8,16 @@ from typing import Any
 import pytest
 import yaml
 
-from codenoise.registry.discovery import discover
-from codenoise.registry.manifest import ExpertManifest, SpaceManifest, read_manifest
-from codenoise.registry.plugin import Inventory, Plugin
-from codenoise.registry.project import hub_license, model_card, space_requirements, write_project
-from codenoise.registry.sources import Folder, Package
+from codenoise.registry.authoring.project import (
+    hub_license,
+    model_card,
+    space_requirements,
+    write_project,
+)
+from codenoise.registry.contract.manifest import ExpertManifest, SpaceManifest, read_manifest
+from codenoise.registry.contract.plugin import Inventory, Plugin
+from codenoise.registry.contract.sources import Folder, Package
+from codenoise.registry.installed.discovery import discover
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 NOTHING = Inventory((), (), ())

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from codenoise.core.errors import ArtifactError, CodenoiseError
-from codenoise.registry.discovery import discover
-from codenoise.registry.plugin import Inventory
-from codenoise.registry.publish import Published, Release, prepare, publish
-from codenoise.registry.pull import pull
-from codenoise.registry.scaffold import new_expert
+from codenoise.core.base.errors import ArtifactError, CodenoiseError
+from codenoise.registry.authoring.publish import Published, Release, prepare, publish
+from codenoise.registry.authoring.scaffold import new_expert
+from codenoise.registry.contract.plugin import Inventory
+from codenoise.registry.installed.discovery import discover
+from codenoise.registry.installed.pull import pull
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 EXPERT = PLUGINS / "codenoise-expert-cna-to-wsi"

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from codenoise.core.errors import ArtifactError
-from codenoise.registry.artifacts import file_entry
-from codenoise.registry.discovery import discover
-from codenoise.registry.loading import load_expert, load_space
-from codenoise.registry.lock import lock_of
-from codenoise.registry.pull import Pulled, add, missing, pull, restore
-from codenoise.registry.sources import Folder, HubRepository
-from codenoise.registry.store import items, remove
+from codenoise.core.base.errors import ArtifactError
+from codenoise.registry.contract.artifacts import file_entry
+from codenoise.registry.contract.lock import lock_of
+from codenoise.registry.contract.sources import Folder, HubRepository
+from codenoise.registry.installed.discovery import discover
+from codenoise.registry.installed.loading import load_expert, load_space
+from codenoise.registry.installed.pull import Pulled, add, missing, pull, restore
+from codenoise.registry.installed.store import items, remove
 
 REPO = "some-lab/cna-to-wsi"
 COMMIT = "c0ffee" + 34 * "0"
@@ -171,7 +171,7 @@ def test_a_repository_of_a_space_alone(
 def test_an_expert_without_its_spaces_comes_and_is_not_usable_yet(
     published: Any, hub: Any, repository: Make
 ) -> None:
-    from codenoise.registry.compatibility import usable
+    from codenoise.registry.contract.compatibility import usable
 
     hub.repositories[REPO] = repository(spaces=False)
     assert [one.kind for one in pull(REPO).installed] == ["expert"]
@@ -267,7 +267,7 @@ def test_an_endpoint_that_is_no_address_is_named(
 def test_a_hub_that_does_not_answer_in_time(
     published: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codenoise.registry.hub._LOOK_UP_TIMEOUT", 0.1)
+    monkeypatch.setattr("codenoise.registry.installed.hub._LOOK_UP_TIMEOUT", 0.1)
     published.delay = 1.0
     assert _refused() == f"{REPO} did not come: timed out; try again when it answers"
 
@@ -471,7 +471,7 @@ def test_two_commits_of_one_version_stand_side_by_side(published: Any) -> None:
 
 def test_concurrent_pulls_of_one_expert_fetch_it_once(published: Any, hub: Any) -> None:
     script = (
-        "from codenoise.registry.pull import pull\n"
+        "from codenoise.registry.installed.pull import pull\n"
         f"print(*(one.outcome for one in pull({REPO!r}).installed), sep=', ')"
     )
     command = [sys.executable, "-c", script]  # it finds the stub by HF_ENDPOINT

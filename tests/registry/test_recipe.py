@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 import tomli_w
 
-from codenoise.core.errors import EnsembleError
-from codenoise.registry.composing import compose
-from codenoise.registry.discovery import Inventory, discover
-from codenoise.registry.recipe import (
+from codenoise.core.base.errors import EnsembleError
+from codenoise.registry.ensembles.composing import compose
+from codenoise.registry.ensembles.recipe import (
     Coherence,
     ExpertChoice,
     Recipe,
@@ -19,7 +18,8 @@ from codenoise.registry.recipe import (
     read_recipe,
     write_recipe,
 )
-from codenoise.registry.resolving import load_ensemble, provenance, resolve
+from codenoise.registry.ensembles.resolving import load_ensemble, provenance, resolve
+from codenoise.registry.installed.discovery import Inventory, discover
 
 Content = dict[str, Any]
 Put = Callable[..., Path]

@@ -12,24 +12,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from codenoise.core.base.errors import ArtifactError, CodenoiseError, DataError, SpaceError
 from codenoise.core.cohort.cohort import read_cohort
 from codenoise.core.cohort.splits import write_split
 from codenoise.core.diffusion.config import TrainingConfig
 from codenoise.core.diffusion.data import ExpertData
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.diffusion.validation import validate
-from codenoise.core.errors import ArtifactError, CodenoiseError, DataError, SpaceError
-from codenoise.registry.compatibility import findings
-from codenoise.registry.composing import compose
-from codenoise.registry.discovery import Inventory, discover
-from codenoise.registry.folders import read_artifacts
-from codenoise.registry.loading import load_expert
-from codenoise.registry.manifest import ExpertManifest
-from codenoise.registry.own_expert import About, train_project
-from codenoise.registry.plugin import Plugin
-from codenoise.registry.resolving import load_ensemble
-from codenoise.registry.scaffold import new_expert
-from codenoise.registry.sources import Folder, HubRepository
+from codenoise.registry.authoring.own_expert import About, train_project
+from codenoise.registry.authoring.scaffold import new_expert
+from codenoise.registry.contract.compatibility import findings
+from codenoise.registry.contract.folders import read_artifacts
+from codenoise.registry.contract.manifest import ExpertManifest
+from codenoise.registry.contract.plugin import Plugin
+from codenoise.registry.contract.sources import Folder, HubRepository
+from codenoise.registry.ensembles.composing import compose
+from codenoise.registry.ensembles.resolving import load_ensemble
+from codenoise.registry.installed.discovery import Inventory, discover
+from codenoise.registry.installed.loading import load_expert
 
 ROOT = Path(__file__).parents[2]
 COHORT = ROOT / "examples" / "tcga" / "cohort"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from codenoise.registry.sources import Folder, HubRepository, Package, Source, command_for
+from codenoise.registry.contract.sources import Folder, HubRepository, Package, Source, command_for
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 PACKAGE = Package(distribution="codenoise-expert-a", version="0.1.0")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from codenoise.core.errors import ArtifactError, CodenoiseError
-from codenoise.registry.discovery import discover
-from codenoise.registry.pull import add
-from codenoise.registry.sources import Folder, HubRepository, Package
-from codenoise.registry.store import home, install, items, remove
+from codenoise.core.base.errors import ArtifactError, CodenoiseError
+from codenoise.registry.contract.sources import Folder, HubRepository, Package
+from codenoise.registry.installed.discovery import discover
+from codenoise.registry.installed.pull import add
+from codenoise.registry.installed.store import home, install, items, remove
 
 Put = Callable[..., Path]
 PLUGINS = Path(__file__).parents[2] / "plugins"
@@ -248,7 +248,7 @@ def test_installing_at_the_same_time_installs_once(folder: Path) -> None:
 
 
 def test_a_file_that_changes_while_it_is_copied_is_refused(folder: Path, store: Path) -> None:
-    from codenoise.registry.folders import read_artifacts
+    from codenoise.registry.contract.folders import read_artifacts
 
     (artifact,) = read_artifacts(folder)
     (folder / "denoiser.safetensors").write_bytes(b"changed")
@@ -281,7 +281,7 @@ def test_a_store_that_may_not_be_written_is_refused(folder: Path, store: Path) -
 
 
 def test_origin_says_commit_and_digest(folder: Path) -> None:
-    from codenoise.registry.folders import read_artifacts
+    from codenoise.registry.contract.folders import read_artifacts
 
     source = HubRepository(repo="lab/x", commit="a" * 40)
     install(read_artifacts(folder)[0], source)

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from codenoise.core.errors import ArtifactError, CodenoiseError
-from codenoise.registry.artifacts import file_entry
-from codenoise.registry.discovery import discover
-from codenoise.registry.loading import load_expert
-from codenoise.registry.plugin import Inventory
-from codenoise.registry.scaffold import new_expert
-from codenoise.registry.wheel import package
+from codenoise.core.base.errors import ArtifactError, CodenoiseError
+from codenoise.registry.authoring.scaffold import new_expert
+from codenoise.registry.authoring.wheel import package
+from codenoise.registry.contract.artifacts import file_entry
+from codenoise.registry.contract.plugin import Inventory
+from codenoise.registry.installed.discovery import discover
+from codenoise.registry.installed.loading import load_expert
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 EXPERT = PLUGINS / "codenoise-expert-cna-to-wsi"

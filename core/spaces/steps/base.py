@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from codenoise.core.errors import DataError, first_few
+from codenoise.core.base.errors import DataError, first_few
 
 Float32 = NDArray[np.float32]
 Option = int | float | str

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from codenoise.core.errors import DataError
+from codenoise.core.base.errors import DataError
 from codenoise.core.spaces.steps.base import (
     MATRIX,
     POSITIVE,

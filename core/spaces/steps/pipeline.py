@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from codenoise.core.errors import DataError, first_few
+from codenoise.core.base.errors import DataError, first_few
 from codenoise.core.spaces.steps.base import (
     Float32,
     Names,

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from codenoise.core.errors import DataError, first_few
+from codenoise.core.base.errors import DataError, first_few
 from codenoise.core.spaces.steps.base import (
     NOT_NEGATIVE,
     POSITIVE,

@@ -1,6 +1,6 @@
 """Adds the architecture ``linear``: the smallest denoiser that looks at its condition."""
 
-from codenoise.registry.hooks import hookimpl
+from codenoise import hookimpl
 
 
 @hookimpl

@@ -2,7 +2,7 @@
 
 import os
 
-from codenoise.registry.hooks import hookimpl
+from codenoise import hookimpl
 
 
 @hookimpl

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from codenoise.registry.hooks import hookimpl
+from codenoise import hookimpl
 
 
 def read_gct(path):

@@ -1,6 +1,6 @@
 """Adds the sampler ``euler``: Euler's method on the probability flow, the same steps as ddim's."""
 
-from codenoise.registry.hooks import hookimpl
+from codenoise import hookimpl
 
 
 def euler_step(x, epsilon, alpha_bar, next_alpha_bar):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from codenoise.registry.hooks import hookimpl
+from codenoise import hookimpl
 
 
 def best(experts):

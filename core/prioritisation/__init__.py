@@ -1,0 +1,1 @@
+"""Which patient to measure next: outcomes, counterfactual variance, ranking."""

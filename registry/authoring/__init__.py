@@ -1,0 +1,1 @@
+"""Experts and spaces made: trained, built, published."""

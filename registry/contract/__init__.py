@@ -1,0 +1,1 @@
+"""What is published and pinned: manifests, artifacts, locks, and what fits what."""

@@ -1,0 +1,323 @@
+"""Manifests: what an expert or a space says of itself, checked before anything else is read."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from codenoise.core.base.errors import ArtifactError
+
+SCHEMA_MAJOR, SCHEMA_MINOR = 1, 0
+EXPERT_FILE, SPACE_FILE = "expert.json", "space.json"
+
+
+def _pep440(text: str) -> str:
+    try:
+        if Version(text) and text != text.strip():
+            raise InvalidVersion
+    except InvalidVersion:
+        raise ValueError(f"{text!r} is no PEP 440 version, such as 0.1.0") from None
+    return text
+
+
+def _specifier(text: str) -> str:
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier:
+        raise ValueError(f"{text!r} is no PEP 440 range, such as >=0.1,<1") from None
+    return text
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=80)]
+Modality = Annotated[str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$", max_length=40)]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*\.(json|safetensors|md)$")]
+Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+PepVersion = Annotated[str, AfterValidator(_pep440)]
+PepRange = Annotated[str, AfterValidator(_specifier)]
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Strict(BaseModel):
+    """Base of all parts: unknown fields are refused, instances do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class FileEntry(Strict):
+    """A file beside the manifest."""
+
+    sha256: Sha256
+    bytes: Annotated[int, Field(ge=0)]
+
+
+class SpaceRef(Strict):
+    """The space that latents live in."""
+
+    modality: Modality
+    name: Name
+    version: PepVersion
+    digest: Sha256
+    dim: Positive
+
+
+class Architecture(Strict):
+    """A registered network and what it is built with."""
+
+    name: str
+    parameters: dict[str, int | float | str | bool]
+
+
+class Schedule(Strict):
+    """Forward process."""
+
+    type: Literal["linear"]
+    parameters: dict[str, float]
+
+
+class ExpertValidation(Strict):
+    """Measured on validation patients; ``mse`` sets the reliability weight."""
+
+    n: Count
+    mse: Annotated[float, Field(gt=0)]
+    r2: float
+    mse_mean_of_draws: Annotated[float, Field(gt=0)]
+    r2_mean_of_draws: float
+    r2_expectation: float
+    energy_score: float
+    noise_mse_by_level: list[float]
+    draws: Positive
+    cohort_digest: Sha256
+    protocol: str
+
+
+class Training(Strict):
+    """How the weights came to be; a template that nobody trained yet has seen 0 patients."""
+
+    cohort: str
+    n: Count
+    code_version: str
+    seed: int
+    date: str
+    seconds: float
+    hardware: str
+    steps: Count
+    best_step: int
+    config: dict[str, int | float | str]
+    fingerprint: Sha256
+
+
+class ConditionStats(Strict):
+    """Distribution of the training patients' condition latents, for out-of-distribution checks.
+
+    The covariance is ``factor @ factor.T`` with a lower triangular factor, rows given up to the
+    diagonal.
+    """
+
+    mean: list[float]
+    covariance_factor: list[list[float]]
+
+
+class Manifest(Strict):
+    """What expert and space manifests share."""
+
+    schema_version: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
+    name: Name
+    version: PepVersion
+    engine: PepRange
+    license: Annotated[str, Field(min_length=1)]
+    authors: Annotated[list[str], Field(min_length=1)]
+    citation: str
+    sources: list[str]
+    files: dict[FileName, FileEntry]
+
+    @property
+    def reference(self) -> str:
+        """``name@version``."""
+        return f"{self.name}@{self.version}"
+
+
+class ExpertManifest(Manifest):
+    """``expert.json``."""
+
+    kind: Literal["pair", "multi"]
+    condition: Annotated[list[SpaceRef], Field(min_length=1)]
+    target: SpaceRef
+    architecture: Architecture
+    prediction: Literal["epsilon", "v", "x0"]
+    schedule: Schedule
+    validation: ExpertValidation
+    training: Training
+    condition_stats: list[ConditionStats]
+
+    @property
+    def conditions(self) -> str:
+        """Condition modalities in words: ``rna``, or ``rna+cna`` for any subset of both."""
+        return "+".join(ref.modality for ref in self.condition)
+
+    @model_validator(mode="after")
+    def _fitting(self) -> ExpertManifest:
+        modalities = [ref.modality for ref in self.condition]
+        if self.target.modality in modalities:
+            raise ValueError(f"condition and target are both {self.target.modality!r}")
+        if self.kind == "pair" and len(modalities) != 1:
+            raise ValueError(f"a pair has one condition, not {len(modalities)}")
+        if len(set(modalities)) < len(modalities):
+            raise ValueError(f"condition names a modality twice: {', '.join(modalities)}")
+        if len(self.condition_stats) != len(self.condition):
+            raise ValueError(
+                f"condition_stats has {len(self.condition_stats)} entries, "
+                f"condition {len(self.condition)}"
+            )
+        for i, (stats, ref) in enumerate(zip(self.condition_stats, self.condition, strict=True)):
+            if len(stats.mean) != ref.dim:
+                raise ValueError(
+                    f"condition_stats.{i}.mean has {len(stats.mean)} values, "
+                    f"the {ref.modality} space {ref.dim} dimensions"
+                )
+            if [len(row) for row in stats.covariance_factor] != [*range(1, ref.dim + 1)]:
+                raise ValueError(
+                    f"condition_stats.{i}.covariance_factor should have rows of 1 to {ref.dim} "
+                    f"values"
+                )
+        return self
+
+
+class SpaceValidation(Strict):
+    """Encoding and decoding of validation patients."""
+
+    n: Positive
+    r2: float
+    r2_feature_mean: float
+
+
+class SpaceTraining(Strict):
+    """What the space was fitted on."""
+
+    cohort: str
+    n: Positive
+    outliers_left_out: Annotated[int, Field(ge=0)]
+    code_version: str
+    date: str
+    fingerprint: Sha256
+
+
+class StoredStep(Strict):
+    """One preprocessing step; its numbers stand in the tensors."""
+
+    kind: str
+    options: dict[str, int | float | str] = Field(default_factory=dict)
+
+
+class SpaceManifest(Manifest):
+    """``space.json``."""
+
+    kind: Literal["space"]
+    modality: Modality
+    unit: str
+    dim: Positive
+    features: Annotated[list[str], Field(min_length=1)]
+    preprocessing: list[StoredStep]
+    encoder: str
+    max_missing_fraction: Annotated[float, Field(ge=0, le=1)]
+    max_absent_fraction: Annotated[float, Field(ge=0, le=1)]
+    digest: Sha256
+    validation: SpaceValidation
+    training: SpaceTraining
+
+    @property
+    def ref(self) -> SpaceRef:
+        """How an expert refers to this space."""
+        return SpaceRef(
+            modality=self.modality,
+            name=self.name,
+            version=self.version,
+            digest=self.digest,
+            dim=self.dim,
+        )
+
+
+AnyManifest = TypeVar("AnyManifest", ExpertManifest, SpaceManifest)
+
+
+def read_manifest(path: Path, model: type[AnyManifest]) -> AnyManifest:
+    """Read and check a manifest.
+
+    A newer minor schema is read, its unknown fields ignored, with a warning; a newer major one is
+    refused.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is missing, is no JSON, or a field is missing, unknown or wrong; the message
+        names the file and the field.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} is missing; reinstall the package") from None
+    except (OSError, ValueError) as problem:
+        raise ArtifactError(f"{path} is no JSON file: {problem}; reinstall the package") from None
+    if not isinstance(content, dict):
+        raise ArtifactError(f"{path} should hold one JSON object; reinstall the package")
+    newer = _newer_minor(path, content.get("schema_version"))
+    try:
+        return model.model_validate(content, extra="ignore" if newer else None)
+    except ValidationError as problem:
+        raise ArtifactError(f"{path}: {explain(problem, model)}") from None
+
+
+def _newer_minor(path: Path, schema: object) -> bool:
+    if not isinstance(schema, str) or not re.fullmatch(r"\d+\.\d+", schema):
+        raise ArtifactError(f"{path}: schema_version should read like '1.0', not {schema!r}")
+    major, minor = map(int, schema.split("."))
+    if major > SCHEMA_MAJOR:
+        raise ArtifactError(
+            f"{path} follows schema {schema}; this codenoise reads {SCHEMA_MAJOR}.x: "
+            f"pip install 'codenoise>={major}'"
+        )
+    if (major, minor) > (SCHEMA_MAJOR, SCHEMA_MINOR):
+        warnings.warn(
+            f"{path} follows schema {schema}, newer than {SCHEMA_MAJOR}.{SCHEMA_MINOR}; "
+            f"fields this codenoise does not know are ignored",
+            stacklevel=3,
+        )
+        return True
+    return False
+
+
+def explain(problem: ValidationError, model: type[BaseModel]) -> str:
+    """The first fault of a validation as one line: field, fault, and the nearest known name."""
+    errors = problem.errors()
+    first = errors[0]
+    where = ".".join(map(str, first["loc"])) or "manifest"
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(model, first["loc"][:-1])
+        nearest = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known: {', '.join(known)}"
+        return f"field {where!r} is unknown{hint}{more}"
+    if first["type"] == "missing":
+        return f"field {where!r} is missing{more}"
+    return f"field {where!r}: {first['msg']}{more}"
+
+
+def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    current: Any = model
+    for part in location:
+        if isinstance(part, int) or part not in current.model_fields:
+            continue  # an item of a list or dictionary, whose type was stepped into already
+        annotation = current.model_fields[part].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        current = next(
+            (o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), current
+        )
+    return list(current.model_fields)

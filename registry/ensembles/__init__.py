@@ -1,0 +1,1 @@
+"""Recipes: composed, resolved, explained, run."""

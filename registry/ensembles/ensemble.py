@@ -1,0 +1,81 @@
+"""The ensemble as a Python user gets it: from a recipe, or composed of what is installed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from codenoise.core.ensemble.ensemble import Ensemble as LoadedEnsemble
+from codenoise.core.ensemble.settings import DEFAULT_WEIGHTING, Composition
+from codenoise.registry.ensembles.composing import compose
+from codenoise.registry.ensembles.recipe import Coherence, Recipe, Sampler, read_recipe
+from codenoise.registry.ensembles.resolving import load_ensemble
+from codenoise.registry.installed.discovery import Inventory, discover
+
+
+class Ensemble(LoadedEnsemble):
+    """Experts and spaces that fit together, found among what is installed.
+
+    What it can do and holds is described at `codenoise.core.ensemble.ensemble.Ensemble`.
+    """
+
+    @classmethod
+    def from_file(cls, path: Path | str) -> Self:
+        """Load the ensemble of a recipe.
+
+        Parameters
+        ----------
+        path
+            ``ensemble.toml``, as ``codenoise compose`` writes it. Where a lock stands beside it,
+            only what the lock pins is taken.
+
+        Raises
+        ------
+        EnsembleError, ArtifactError
+            If the recipe cannot be read, or what it names is not installed, does not fit together
+            or is corrupted.
+        """
+        return cls._loaded(read_recipe(Path(path)), discover())
+
+    @classmethod
+    def compose(
+        cls,
+        targets: Sequence[str] | None = None,
+        *,
+        modalities: Sequence[str] = (),
+        experts: Sequence[str] = (),
+        weighting: str = DEFAULT_WEIGHTING,
+        weights: Mapping[str, float] | None = None,
+        composition: Composition = "mean",
+        coherence: Coherence | None = None,
+        sampler: Sampler | None = None,
+    ) -> Self:
+        """Load the newest usable expert of every ordered pair that ends in a target.
+
+        Installed experts that are broken are left out with a warning each. Parameters and errors
+        are those of `codenoise.registry.ensembles.composing.compose`.
+        """
+        inventory = discover()
+        for plugin in inventory.broken:
+            warnings.warn(
+                f"skipped: {plugin.entry} of {plugin.where}: {plugin.reason}", stacklevel=2
+            )
+        recipe = compose(
+            inventory,
+            targets,
+            modalities=modalities,
+            experts=experts,
+            weighting=weighting,
+            weights=weights,
+            composition=composition,
+            coherence=coherence,
+            sampler=sampler,
+        )
+        return cls._loaded(recipe, inventory)
+
+    @classmethod
+    def _loaded(cls, recipe: Recipe, inventory: Inventory) -> Self:
+        loaded = load_ensemble(recipe, inventory)
+        return cls(loaded.spaces, loaded.experts, loaded.settings, loaded.calibration)

@@ -1,0 +1,1 @@
+"""What is there: packages, the store, the Hub, catalogues, code plugins."""
