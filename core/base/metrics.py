@@ -136,6 +136,43 @@ def energy_score(real: Float, draws: Float, *, mirrored: bool = False) -> NDArra
     return np.asarray(to_real - between / (2 * compared), dtype=np.float64)
 
 
+def crps(real: Float, draws: Float, *, mirrored: bool = False) -> NDArray[np.float64]:
+    """Continuous ranked probability score of each value (Gneiting & Raftery 2007, eq. 21).
+
+    Mean distance of the draws to the real value, less half the mean distance between different
+    draws: the energy score in one dimension, proper and without bias at any number of draws.
+
+    Parameters
+    ----------
+    real
+        Shape ``(patients, dim)``; NaN gives NaN.
+    draws
+        Shape ``(patients, draws, dim)``; NaN below two, or four that are mirrored.
+    mirrored
+        Whether draws come in mirrored pairs; the two of a pair are then not compared.
+
+    Returns
+    -------
+    NDArray[np.float64]
+        Shape ``(patients, dim)``.
+    """
+    if mirrored:
+        draws = draws[:, : draws.shape[1] // 2 * 2]
+    count = draws.shape[1]
+    if count < (4 if mirrored else 2):
+        return np.full(real.shape, np.nan)
+    to_real = np.abs(draws - real[:, None]).mean(axis=1, dtype=np.float64)
+    # Sorted, the distances of all pairs are a weighted sum of the draws.
+    weights = 2 * np.arange(count) - count + 1.0
+    between = 2 * np.einsum("k,pkd->pd", weights, np.sort(draws, axis=1), dtype=np.float64)
+    pairs = count * (count - 1)
+    if mirrored:
+        first, second = _pairs(draws)
+        between -= 2 * np.abs(first - second).sum(axis=1, dtype=np.float64)
+        pairs -= count
+    return np.asarray(to_real - between / (2 * pairs))
+
+
 def energy_distance(first: Float, second: Float) -> float:
     """Energy distance of two samples (Szekely & Rizzo 2013, eq. 1); zero for equal distributions.
 

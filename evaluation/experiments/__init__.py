@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from codenoise.evaluation.experiment import Experiment
 
 EXPERIMENTS = {
+    "features": ("features", "Completed tables, in features, beside regressions of them."),
     "reconstruction": ("reconstruction", "How close generated latents come to the real ones."),
     "manifold": ("manifold", "Whether generated patients lie where real ones do (UMAP)."),
     "signals": ("signals", "Whether cancer type and stage can be read from generated values."),

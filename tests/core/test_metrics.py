@@ -13,6 +13,7 @@ from scipy import stats
 from sklearn.metrics import r2_score
 
 from codenoise.core.base.metrics import (
+    crps,
     draw_variance,
     energy_distance,
     energy_score,
@@ -279,3 +280,39 @@ def test_the_energy_distance_is_that_of_scipy() -> None:
     beside = [np.c_[values, np.zeros((len(values), 2))] @ turn for values in (first, second)]
     assert energy_distance(*beside) == pytest.approx(got)
     assert energy_distance(beside[0], beside[0]) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(("patients", "draws", "dim"), [(1, 2, 1), (7, 5, 3), (4, 20, 2)])
+def test_the_crps_is_the_energy_score_of_each_value(patients: int, draws: int, dim: int) -> None:
+    real, generated = gaussian_draws(patients, draws, dim, 1.5)
+    score = crps(real, generated)
+    assert score.shape == (patients, dim)
+    for place in range(dim):
+        alone = energy_score(real[:, [place]], generated[:, :, [place]])
+        np.testing.assert_allclose(score[:, place], alone, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("draws", [4, 6, 11])
+def test_the_crps_leaves_mirrored_pairs_out_as_the_energy_score_does(draws: int) -> None:
+    real, generated = gaussian_draws(6, draws, 1, 1.5, seed=draws)
+    expected = energy_score(real, generated, mirrored=True)
+    np.testing.assert_allclose(crps(real, generated, mirrored=True)[:, 0], expected, atol=1e-12)
+    assert np.isnan(crps(real, generated[:, :3], mirrored=True)).all()
+    assert np.isnan(crps(real, generated[:, :1])).all()
+
+
+def test_the_crps_of_a_gaussian_forecast_is_the_closed_form() -> None:
+    # Gneiting & Raftery 2007, eq. 5 of section 4.2: E|Z - z| - 1 / sqrt(pi) for a standard normal.
+    rng = np.random.default_rng(0)
+    z = np.array([[-1.5], [0.0], [0.7]])
+    draws = rng.standard_normal((3, 4000, 1))
+    density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    cumulative = np.array([[0.5 * (1 + math.erf(v / math.sqrt(2)))] for v in z[:, 0]])
+    expected = z * (2 * cumulative - 1) + 2 * density - 1 / math.sqrt(math.pi)
+    np.testing.assert_allclose(crps(z, draws), expected, atol=0.03)
+
+
+def test_a_gap_has_no_crps() -> None:
+    real, draws = gaussian_draws(3, 5, 2, 1.0)
+    real[1, 0] = np.nan
+    np.testing.assert_array_equal(np.isnan(crps(real, draws)), np.isnan(real))

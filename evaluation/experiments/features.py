@@ -1,0 +1,241 @@
+"""Features: completed tables, in the features a user receives, beside regressions of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from codenoise.core.base.errors import DataError
+from codenoise.core.base.metrics import crps, energy_score, r2_pooled
+from codenoise.core.spaces.space import Space
+from codenoise.evaluation.baselines.regression import FEWEST
+from codenoise.evaluation.baselines.tables import (
+    TABLE_BASELINES,
+    Side,
+    bootstrapped,
+    fitted,
+    means,
+)
+from codenoise.evaluation.experiment import Experiment, Part, Row
+from codenoise.evaluation.experiments.features_reading import section
+from codenoise.evaluation.study import BASELINE, Study, subsets
+
+Float32 = NDArray[np.float32]
+DRAWS = 20  # the fewest whose central 90% interval is exact
+FEWEST_OF_A_TYPE = 20
+QUICK = ("training mean", "type mean", "ridge with type", "k nearest")
+
+
+def parts(study: Study) -> list[Part]:
+    """One part for each target and set of conditions.
+
+    Raises
+    ------
+    DataError
+        If fewer than two modalities are studied, the clinical table has no cancer type, or no test
+        patient has two modalities.
+    """
+    if len(study.modalities) < 2:
+        raise DataError(
+            f"the cohort has {', '.join(study.modalities) or 'no modality'} of the ensemble's "
+            f"targets; features are generated from those of a second one, so give its table"
+        )
+    if "cancer_type" not in study.clinical:
+        raise DataError(
+            "the clinical table has no cancer_type, which the baselines are told; add the column"
+        )
+    asked = [
+        (target, conditions)
+        for target in study.modalities
+        for conditions in subsets([m for m in study.modalities if m != target])
+        if not study.quick or len(conditions) == len(study.modalities) - 1
+        if all(study.complete(part, [target, *conditions]) for part in ("test", "validation"))
+        if len(study.complete("train", [target, *conditions])) >= FEWEST
+    ]
+    if not asked:
+        raise DataError(
+            f"no target has {FEWEST} training patients and a validation and a test patient with a "
+            f"second modality; give a split with such patients"
+        )
+    return [
+        Part(f"{target} from {'+'.join(conditions)}", partial(_measured, study, target, conditions))
+        for target, conditions in asked
+    ]
+
+
+def measures(real: Float32, guess: Float32, kinds: NDArray[np.object_]) -> dict[str, float]:
+    """How close completed values come to the real ones, where those are known.
+
+    Parameters
+    ----------
+    real, guess
+        In training standard deviations, shape ``(patients, features)``; gaps of ``real`` are NaN.
+    kinds
+        Cancer type of each patient.
+
+    Returns
+    -------
+    dict
+        ``r2_pooled``: over all known values, against the mean of each feature over these patients.
+        ``r2_feature``: of each feature against the same, averaged over features. ``r2_within``:
+        pooled, against the feature's mean over the patients of the same cancer type, so that
+        telling types apart counts for nothing. ``spearman_feature``, ``spearman_patient``: median
+        rank correlation over features, and over patients.
+    """
+    known = ~np.isnan(real)
+    within = real - _group_means(real, kinds)
+    error = (real - guess)[known]
+    centred = real - means(real)
+    squares = np.nansum(centred**2, axis=0)
+    lost = np.nansum((real - guess) ** 2, axis=0)
+    varies = squares > 0
+    return {
+        "r2_pooled": r2_pooled(centred[known], centred[known] - error),
+        "r2_feature": float(np.mean(1 - lost[varies] / squares[varies])),
+        "r2_within": r2_pooled(within[known], within[known] - error),
+        "spearman_feature": _rank_correlation(real, guess),
+        "spearman_patient": _rank_correlation(real.T, guess.T),
+    }
+
+
+def distribution(
+    real: Float32, draws: Float32, *, mirrored: bool = False
+) -> tuple[dict[str, float], NDArray[np.float64]]:
+    """How right the draws are about what is not known.
+
+    Parameters
+    ----------
+    real
+        Shape ``(patients, features)``; gaps are NaN and count for nothing.
+    draws
+        Shape ``(patients, draws, features)``, what the space does not carry included.
+    mirrored
+        Whether draws come in mirrored pairs.
+
+    Returns
+    -------
+    tuple
+        ``crps`` (mean over values) and ``energy`` (mean energy score over patients), lower is
+        better, in training standard deviations; ``coverage`` and ``width`` of the central 90%
+        interval. And whether each value is in it, NaN in gaps, shape ``(patients, features)``.
+    """
+    known = ~np.isnan(real)
+    low, high = np.quantile(draws, [0.05, 0.95], axis=1, method="weibull")
+    inside = np.where(known, (real >= low) & (real <= high), np.nan)
+    # A gap is set to the same value everywhere, so that it adds to no distance.
+    there = np.where(known[:, None], draws, np.float32(0))
+    score = energy_score(np.nan_to_num(real), there, mirrored=mirrored)
+    found = {
+        "crps": float(np.nanmean(crps(real, draws, mirrored=mirrored))),
+        "energy": float(np.mean(score)),
+        "coverage": float(np.nanmean(inside)),
+        "width": float(np.mean((high - low)[known])),
+    }
+    return found, inside
+
+
+def _measured(study: Study, target: str, conditions: tuple[str, ...]) -> list[Row]:
+    sides = {part: _side(study, target, conditions, part) for part in ("train", "validation")}
+    patients = study.complete("test", [target, *conditions])
+    test = _side(study, target, conditions, "test")
+    kinds = _kinds(study, patients)
+    about: Row = {
+        "target": target, "conditions": "+".join(conditions), "given": len(conditions),
+        "patients": len(patients), "trained": len(sides["train"].target),
+    }  # fmt: skip
+    rows: list[Row] = []
+    for name, guess, draws, mirrored in (
+        *_generated(study, target, conditions, patients),
+        *_regressed(study, sides, test),
+    ):
+        found, inside = distribution(test.target, draws, mirrored=mirrored)
+        whole: Row = {"method": name, "cancer_type": ""}
+        rows.append(about | whole | measures(test.target, guess, kinds) | found)
+        for kind in pd.unique(kinds):
+            of = kinds == kind
+            if kind and of.sum() >= FEWEST_OF_A_TYPE:
+                own: Row = {"method": name, "cancer_type": kind, "patients": int(of.sum())}
+                covered = {"coverage": float(np.nanmean(inside[of]))}
+                rows.append(about | own | measures(test.target[of], guess[of], kinds[of]) | covered)
+    return rows
+
+
+def _generated(
+    study: Study, target: str, conditions: tuple[str, ...], patients: list[str]
+) -> Iterator[tuple[str, Float32, Float32, bool]]:
+    """Completed values and draws of each method of the study that draws latents."""
+    space = study.ensemble.spaces[target]
+    shown = {m: study.latents["test"][m].loc[patients] for m in conditions}
+    for name, method in study.methods.items():
+        if name == BASELINE or not method.serves(target, conditions):
+            continue
+        latents = method.generate(target, shown, patients, DRAWS, study.seed)
+        draws = space.standardised(space.decode(latents))
+        noise = np.random.default_rng(study.seed).standard_normal(draws.shape, np.float32)
+        whole = draws + noise * (space.residual_sd / space.scale)
+        yield name, draws.mean(axis=1), whole, method.mirrored
+
+
+def _regressed(
+    study: Study, sides: dict[str, Side], test: Side
+) -> Iterator[tuple[str, Float32, Float32, bool]]:
+    """Predictions of each baseline, and its draws: residuals of validation patients around them."""
+    for name in QUICK if study.quick else TABLE_BASELINES:
+        predict = fitted(name, sides["train"], sides["validation"], study.seed)
+        guess = predict(test)
+        residuals = sides["validation"].target - predict(sides["validation"])
+        rng = np.random.default_rng(study.seed)
+        yield name, guess, bootstrapped(guess, residuals, DRAWS, rng), False
+
+
+def _side(study: Study, target: str, conditions: tuple[str, ...], part: str) -> Side:
+    patients = study.complete(part, [target, *conditions])
+    kinds = sorted({k for k in _kinds(study, study.complete("train", [target, *conditions])) if k})
+    own = _kinds(study, patients)
+    condition = np.hstack([_values(study, part, m, patients) for m in conditions])
+    return Side(
+        np.nan_to_num(condition),
+        np.stack([own == kind for kind in kinds], axis=1).astype(np.float32),
+        _values(study, part, target, patients),
+    )
+
+
+def _values(study: Study, part: str, modality: str, patients: list[str]) -> Float32:
+    """Features as given, in training standard deviations; gaps are NaN."""
+    space: Space = study.ensemble.spaces[modality]
+    table = study.parts[part].tables[modality].frame
+    return space.standardised(table.reindex(patients, columns=space.features).to_numpy(np.float32))
+
+
+def _kinds(study: Study, patients: list[str]) -> NDArray[np.object_]:
+    """Cancer types, empty where unknown."""
+    column = study.clinical["cancer_type"].reindex(patients).astype(object)
+    return column.where(column.notna(), "").to_numpy(dtype=object)
+
+
+def _group_means(values: Float32, groups: NDArray[np.object_]) -> Float32:
+    return pd.DataFrame(values).groupby(groups).transform("mean").to_numpy(np.float32)
+
+
+def _rank_correlation(real: Float32, guess: Float32) -> float:
+    """Median over columns of Spearman's correlation, over what is known; ties share their rank."""
+    known = ~np.isnan(real)
+    a, b = (pd.DataFrame(np.where(known, v, np.nan)).rank().to_numpy() for v in (real, guess))
+    a, b = a - means(a), b - means(b)
+    size = np.sqrt(np.nansum(a**2, axis=0) * np.nansum(b**2, axis=0))
+    each = np.nansum(a * b, axis=0)[size > 0] / size[size > 0]
+    return float(np.median(each)) if len(each) else float("nan")
+
+
+EXPERIMENT = Experiment(
+    name="features",
+    title="Completed tables beside regressions",
+    question="Are completed values, in the features a user receives, better than a regression's?",
+    paper="",
+    parts=parts,
+    section=section,
+)
