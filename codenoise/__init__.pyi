@@ -1,3 +1,4 @@
+from . import analysis as analysis
 from .core.base.errors import CodenoiseError as CodenoiseError
 from .core.cohort.cohort import Cohort as Cohort
 from .core.cohort.cohort import read_clinical as read_clinical

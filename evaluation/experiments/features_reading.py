@@ -1,3 +1,7 @@
 """What the rows of the features experiment say."""
+
 from codenoise.evaluation.experiment import Section
-def section(frame): return Section("measured")
+
+
+def section(frame):
+    return Section("measured")
