@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from codenoise.core.base.optional import quiet
+
 Float32 = NDArray[np.float32]
 COMPONENTS = (
     64  # of a table's principal components, for methods that the whole table is too wide for
@@ -107,7 +109,7 @@ def pls(train: Side, validation: Side, _seed: int) -> Predict:
         return _told(side, 1 / TYPE_SCALE)  # as features are: components follow what varies most
 
     most = min(shown(train).shape)
-    grid = [{"n_components": count} for count in (1, 2, 4, 8, 16, 32) if count <= most]
+    grid = [{"n_components": count} for count in (2, 4, 8, 16) if count <= most]
     return _chosen(model, grid, train, validation, shown, by_pattern=False)
 
 
@@ -175,7 +177,7 @@ def fitted(name: str, train: Side, validation: Side, seed: int) -> Predict:
     seed
         Of what is random in it.
     """
-    with threadpool_limits(1):
+    with threadpool_limits(1), quiet():  # a component that has not settled in 100 rounds is taken
         return TABLE_BASELINES[name](train, validation, seed)
 
 
