@@ -162,7 +162,6 @@ def _tables(rows: pd.DataFrame, what: str, task: str, measure: str) -> Iterator[
         f"{what} by what is missing, mean ± sd over {rows['run'].nunique()} runs: "
         f"{', '.join(ends)}; {about}",
         spread(taken[taken["value"] != DRAW], ["missing"], measure, order=(ABLATED, *METHODS)),
-        "Completed values are the means of ten draws.",
     )
     drawn = taken[taken["method"] != ABLATED]
     if measure == next(iter(TASKS[task])) and len(drawn):

@@ -106,8 +106,6 @@ def _table(known: pd.DataFrame) -> Table:
         "runs: of the mean of 10 draws pooled over all values after standardising, of infinitely "
         "many draws, and mean over features",
         pd.DataFrame(cells),
-        f"{CEILING} is the ceiling: the target's own latents, decoded. The space is the same in "
-        "all runs, so ridge and the ceiling do not vary.",
     )
 
 
@@ -146,7 +144,7 @@ def _drawn(known: pd.DataFrame) -> Drawing:
 def _notes(rows: pd.DataFrame, known: pd.DataFrame) -> list[str]:
     first = known.iloc[0] if len(known) else None
     said = notes(
-        "dimension", coherent=COHERENT, published=PUBLISHED, setting=first,
+        "dimension", ceiling=CEILING, coherent=COHERENT, published=PUBLISHED, setting=first,
         patients=known["patients"].max(), gaps=known["gaps"].max(),
     )  # fmt: skip
     sized = rows.assign(size=rows["size"].map("latents of {:.0f}".format))

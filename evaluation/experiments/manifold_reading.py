@@ -98,8 +98,7 @@ def _table(scores: pd.DataFrame, value: str, called: str) -> Table:
     return Table(
         f"{called}: mean ± standard deviation over runs",
         cells.set_index("method").reindex(present(scores, ORDER)).reset_index(),
-        f"Patients: {counts or 'none'}. Lower is closer to real. A point prediction does not "
-        "depend on the run.",
+        f"Patients: {counts or 'none'}.",
     )
 
 

@@ -133,8 +133,8 @@ def _tables(areas: pd.DataFrame) -> Iterator[Table]:
             f"generated and with all real values, and the area between informed and random "
             f"acquisition, mean ± sd over runs, with its 95% interval over patients",
             rows[list(names)].rename(columns=names),
-            f"{rows['patients'].iloc[0]:.0f} test patients; forests were trained on {trained} real "
-            f"patients. The paper's areas are not at hand.",
+            f"{rows['patients'].iloc[0]:.0f} test patients; forests were trained on {trained} "
+            f"real ones.",
         )
 
 

@@ -192,9 +192,6 @@ def _null_tables(fidelity: pd.DataFrame) -> Iterator[Table]:
         "What is generated from nothing, against as many real training patients: mean over "
         "targets, ± its standard deviation over runs",
         whole.rename_axis("Set").reset_index(),
-        "Latents in units of the training patients' standard deviations. Real patients beneath are "
-        "what equal distributions give (other training patients) and what unseen patients give. "
-        "The paper's values are of other patients and spaces.",
     )
     means = {
         f"{target} ({what})": rows.groupby("method")[measure].mean()
@@ -219,10 +216,6 @@ def _attack_tables(attacks: pd.DataFrame) -> Iterator[Table]:
     yield Table(
         "Membership attack: AUC of telling training patients from test patients, [95% interval]",
         wide.replace({"attack": ATTACKS}).rename(columns=names).rename_axis(columns=""),
-        "0.5 gives nothing away, 1 everybody. As many training as test patients of each cancer "
-        "type and set of conditions. * p < .05 (Mann-Whitney, Holm over all attacks but the "
-        "controls). Controls: copies of the training patients must give 1, real validation "
-        "patients about 0.5.",
     )
 
 

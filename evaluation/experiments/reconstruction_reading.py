@@ -137,15 +137,11 @@ def _tables(rows: pd.DataFrame, asked: pd.DataFrame, full: pd.DataFrame) -> Iter
     yield Table(
         "Every measure, each target from all other modalities, mean over runs",
         whole.reset_index().rename(columns={**MEASURES, "coverage": "90% interval holds"}),
-        "Energy score and energy distance: lower is better. Intervals are of 20 draws of the first "
-        "run. The expectation is the mean of infinitely many draws, which is what a point "
-        "prediction compares with.",
     )
     for value in ("r2_draw", "r2_expectation", "r2_mean", "r2_feature"):
         yield Table(
             f"{capital(MEASURES[value])}: mean ± standard deviation over runs",
             spread(asked, ["target", "conditions", "patients"], value),
-            "Runs differ in the seed of the draws alone. A point prediction has no draws.",
         )
     lines = []
     for target, given, method, paper in PAPER:
@@ -154,20 +150,12 @@ def _tables(rows: pd.DataFrame, asked: pd.DataFrame, full: pd.DataFrame) -> Iter
         ours = {MEASURES[m]: own[m].mean() for m in ("r2_draw", "r2_expectation", "r2_feature")}
         about = {"target": target, "from": given, "method": method, "the paper": f"{paper:.2f}"}
         lines.append(about | ours)
-    yield Table(
-        "R2 beside the paper's",
-        pd.DataFrame(lines),
-        "The paper's were measured on other patients in other latent spaces, and its R2 is of "
-        "single draws whose variance is 0.4 to 2.1% of the real one; a calibrated draw errs twice "
-        "as much as the best guess, so its single-draw R2 is lower for the same knowledge.",
-    )
+    yield Table("R2 beside the paper's", pd.DataFrame(lines))
     typed = rows[rows["scope"] == TYPE].dropna(subset=["cancer_type"])
     index = ["target", "conditions", "cancer_type", "patients"]
     yield Table(
         "Pooled R2 of the expectation within each cancer type, mean ± standard deviation over runs",
         spread(typed.astype({"patients": int}), index, "r2_expectation"),
-        "Against the mean of the patients of that type, so that telling types apart counts for "
-        "nothing. From all other modalities, and from the largest set that the most patients have.",
     )
 
 

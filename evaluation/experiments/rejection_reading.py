@@ -11,7 +11,6 @@ import pandas as pd
 from codenoise.evaluation.experiment import Claim, Figure, Section, Table
 from codenoise.evaluation.experiments.conflict import (
     CROSS,
-    DEFINITIONS,
     DIRECT,
     OF_EXPECTATIONS,
     OF_TRAJECTORIES,
@@ -49,15 +48,12 @@ def section(frame: pd.DataFrame) -> Section:
     rates = frame[(frame["measure"] == RATE) & frame["rate"].notna()]
     every = frame[frame["measure"] == POWER]
     powers = every[every["auc"].notna()]
-    tables, figures = list[Table](), list[Figure]()
-    if len(rates):
-        tables += [_rate_table(rates), _number_table(rates)]
-        figures.append(_rate_figure(rates))
-    if len(powers):
-        tables += [_power_table(powers), _detail_table(powers)]
-        figures.append(_power_figure(powers))
-    claims = [*_rate_claims(rates), *_power_claims(powers)]
-    return Section(claims, tables, figures, _notes(frame, every))
+    return Section(
+        [*_rate_claims(rates), *_power_claims(powers)],
+        [*_rate_tables(rates), *_power_tables(powers)],
+        [*_figures(rates, powers)],
+        _notes(frame, every),
+    )
 
 
 def _whole(rates: pd.DataFrame) -> pd.DataFrame:
@@ -152,85 +148,74 @@ def _over_swaps(areas: pd.Series[float]) -> str:
     )
 
 
-def _rate_table(rates: pd.DataFrame) -> Table:
+def _rate_tables(rates: pd.DataFrame) -> Iterator[Table]:
+    if rates.empty:
+        return
     shown = _whole(rates).pivot_table(
         index=["method", "threshold"], columns="fraction", values="rate", sort=True
     )
     shown.columns = [f"over {fraction:.0%} of steps" for fraction in shown.columns]
-    return Table(
+    yield Table(
         "Rejected first attempts, with all conditions, mean over targets and runs",
         shown.map("{:.1%}".format).reset_index(),
-        "The published setting is a threshold of 1 and 5% of steps.",
     )
-
-
-def _number_table(rates: pd.DataFrame) -> Table:
     threshold = float(rates["threshold"].min())
     fraction = float(rates.loc[rates["threshold"] == threshold, "fraction"].min())
     settings = {"threshold 1, 5%": PUBLISHED_AT, "strictest setting": (threshold, fraction)}
     keys = ["method", "target", "number"]
     columns = {k: _at(rates, *at).groupby(keys)["rate"].mean() for k, at in settings.items()}
-    shown = pd.DataFrame(columns).map("{:.1%}".format).reset_index()
-    return Table(
+    by_number = pd.DataFrame(columns).map("{:.1%}".format).reset_index()
+    yield Table(
         "Rejected first attempts by target and number of conditions",
-        shown.rename(columns={"number": "conditions"}).astype({"conditions": int}),
+        by_number.rename(columns={"number": "conditions"}).astype({"conditions": int}),
         f"The strictest setting measured: threshold {threshold:g}, {fraction:.0%} of steps. One "
         f"condition has nothing to disagree with.",
     )
 
 
-def _power_table(powers: pd.DataFrame) -> Table:
+def _power_tables(powers: pd.DataFrame) -> Iterator[Table]:
+    if powers.empty:
+        return
     keys = ["statistic", "method"]
     areas = powers.pivot_table(index=keys, columns="partner", values="auc", sort=False)
+    areas = areas.reindex(columns=present(powers, (OTHER, SAME), "partner"))
     flagged = powers.groupby(keys)[["flagged_swapped", "flagged_coherent"]].mean()
-    names = [
-        (statistic, method)
-        for statistic in STATISTICS
-        for method in present(powers, ORDER)
-        if (statistic, method) in areas.index
-    ]
-    lines = [
-        {
-            "statistic": statistic,
-            "of": "training patients" if statistic == DIRECT else method,
-            **{f"AUC, {k}": areas[k][statistic, method] for k in (OTHER, SAME) if k in areas},
-            "flagged, swapped": f"{flagged['flagged_swapped'][statistic, method]:.1%}",
-            "flagged, as they are": f"{flagged['flagged_coherent'][statistic, method]:.1%}",
-            "what it is": DEFINITIONS[statistic],
-        }
-        for statistic, method in names
-    ]
-    return Table(
+    shown = areas.add_prefix("AUC, ").join(flagged.map("{:.1%}".format)).reset_index()
+    shown["method"] = shown["method"].mask(shown["statistic"] == DIRECT, "training patients")
+    names = {"method": "of", "flagged_swapped": "flagged, swapped",
+             "flagged_coherent": "flagged, as they are"}  # fmt: skip
+    places = shown["statistic"].map(STATISTICS.index)
+    yield Table(
         "Telling swapped conditions: AUC and share flagged, mean over targets, conditions and runs",
-        pd.DataFrame(lines),
-        "The rule flags by each consensus's own setting, all others at the 95th percentile of "
-        "validation patients. Chance is an AUC of 0.5.",
+        shown.loc[places.sort_values(kind="stable").index].rename(columns=names),
     )
-
-
-def _detail_table(powers: pd.DataFrame) -> Table:
     chosen = _one_consensus(powers[powers["statistic"].isin([RULE, CROSS, DIRECT])])
     means = chosen.groupby([*SWAP, "statistic"], sort=False)[["auc", "low", "high"]].mean()
     means["text"] = ["{:.2f} ({:.2f} to {:.2f})".format(*row) for row in means.to_numpy()]
     wide = means.reset_index().pivot_table(
         index=SWAP, columns="statistic", values="text", aggfunc="first", sort=False
     )
-    return Table(
-        "AUC by target, swapped condition and partner",
-        wide.reset_index(),
-        "In brackets the 95% interval of a single run (bootstrap of patients), its bounds averaged "
-        "over runs.",
-    )
+    yield Table("AUC by target, swapped condition and partner", wide.reset_index())
 
 
-def _rate_figure(rates: pd.DataFrame) -> Figure:
-    return Figure(
-        "rejection-rate",
-        "Rejected first attempts against the threshold, by the fraction of steps that may be over "
-        "it; all conditions, mean over targets and runs.",
-        "One panel per consensus; lines rise to the left, where the threshold is low.",
-        partial(_draw_rates, _whole(rates)),
-    )
+def _figures(rates: pd.DataFrame, powers: pd.DataFrame) -> Iterator[Figure]:
+    if len(rates):
+        yield Figure(
+            "rejection-rate",
+            "Rejected first attempts against the threshold, by the fraction of steps that may be "
+            "over it; all conditions, mean over targets and runs.",
+            "One panel per consensus; lines rise to the left, where the threshold is low.",
+            partial(_draw_rates, _whole(rates)),
+        )
+    if len(powers):
+        yield Figure(
+            "rejection-power",
+            f"AUC of each statistic for a condition swapped in from a patient of {OTHER} and of "
+            f"{SAME}: each dot is a target and condition, mean over runs; the bar is their mean. "
+            f"Dotted: chance.",
+            "Dots by statistic; the rejection rule lies at chance where it rejects nothing.",
+            partial(_draw_powers, _situations(powers)),
+        )
 
 
 def _draw_rates(whole: pd.DataFrame) -> Drawing:
@@ -249,17 +234,6 @@ def _draw_rates(whole: pd.DataFrame) -> Drawing:
     axes[0].set_ylabel("rejected (%)", fontsize=8)
     axes[0].legend(title="of steps", fontsize=7, title_fontsize=7, frameon=False)
     return drawing
-
-
-def _power_figure(powers: pd.DataFrame) -> Figure:
-    return Figure(
-        "rejection-power",
-        f"AUC of each statistic for a condition swapped in from a patient of {OTHER} and of "
-        f"{SAME}: each dot is a target and condition, mean over runs; the bar is their mean. "
-        f"Dotted: chance.",
-        "Dots by statistic; the rejection rule lies at chance where it rejects nothing.",
-        partial(_draw_powers, _situations(powers)),
-    )
 
 
 def _draw_powers(situations: pd.DataFrame) -> Drawing:

@@ -61,7 +61,7 @@ def section(frame: pd.DataFrame) -> Section:
     full = known[known["given"] == known.groupby("target")["given"].transform("max")]
     return Section(
         [*_claims(counts, full)],
-        [_weights_table(full), _counts_table(counts), _adaptive_table(full)],
+        [*_tables(counts, full)],
         [
             Figure(
                 "weights",
@@ -128,19 +128,21 @@ def _claims(counts: pd.DataFrame, full: pd.DataFrame) -> Iterator[Claim]:
         )  # fmt: skip
 
 
-def _weights_table(full: pd.DataFrame) -> Table:
+def _tables(counts: pd.DataFrame, full: pd.DataFrame) -> Iterator[Table]:
     weights = _wide(full, ["target", "members", "expert", "mse", "r2"], "weight")
-    return Table(
+    yield Table(
         "Reliability weight of each expert, all other modalities given",
         weights.rename(columns={"mse": "validation MSE", "r2": "validation R2"}),
-        "MSE of single draws; pooled R2 of the expectation. Both on validation patients.",
     )
-
-
-def _counts_table(counts: pd.DataFrame) -> Table:
-    return Table(
+    yield Table(
         "Effective number of experts, sets that leave two or more",
         _wide(counts, ["members", *SUBJECT, "experts"], "effective"),
+    )
+    adaptive = full[full["weighting"] == ADAPTIVE].astype({"patients": int})
+    names = {"weight": "mean weight", "low": "5% of patients below", "high": "5% above"}
+    yield Table(
+        "Adaptive weights over test patients, all other modalities given",
+        adaptive[["target", "members", "expert", "patients", *names]].rename(columns=names),
     )
 
 
@@ -148,18 +150,6 @@ def _wide(rows: pd.DataFrame, index: list[str], value: str) -> pd.DataFrame:
     """A column for each weighting."""
     wide = rows.pivot_table(index=index, columns="weighting", values=value, sort=False)
     return wide.reindex(columns=present(rows, ORDER, "weighting")).reset_index()
-
-
-def _adaptive_table(full: pd.DataFrame) -> Table:
-    table = full.loc[
-        full["weighting"] == ADAPTIVE,
-        ["target", "members", "expert", "patients", "weight", "low", "high"],
-    ]
-    names = {"weight": "mean weight", "low": "5% of patients below", "high": "5% above"}
-    return Table(
-        "Adaptive weights over test patients, all other modalities given",
-        table.astype({"patients": int}).rename(columns=names),
-    )
 
 
 def _bars(full: pd.DataFrame) -> Drawing:

@@ -11,15 +11,7 @@ import pandas as pd
 
 from codenoise.core.base.errors import DataError
 from codenoise.core.prioritisation.outcomes import TREES, agreement, features, fit, outcome
-from codenoise.evaluation.experiment import (
-    Claim,
-    Experiment,
-    Figure,
-    Part,
-    Row,
-    Section,
-    Table,
-)
+from codenoise.evaluation.experiment import Claim, Experiment, Figure, Part, Row, Section, Table
 from codenoise.evaluation.plotting import grouped, legend, panels
 from codenoise.evaluation.reading import (
     against,
@@ -198,8 +190,6 @@ def _table(rows: pd.DataFrame, task: str, measure: str) -> Table:
         f"{capital(MEASURES[measure])} of {TASKS[task]}, mean ± sd over {rows['run'].nunique()} "
         f"runs; {int(rows['patients'].max())} test patients, {int(rows['classes'].max())} classes",
         cells.astype({"trained on": int}),
-        "draw: one draw per patient, as in the paper; mean: mean of ten draws, the completed "
-        "value. In row 'all', every modality is generated from the others.",
     )
 
 

@@ -140,7 +140,8 @@ def test_notes_are_paragraphs_and_miss_no_value() -> None:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_has_its_notes(name: str) -> None:
-    text = dict.fromkeys(("coherent", "control", "narrowed", "published", "sizes", "trees"), "x")
+    names = ("ceiling", "coherent", "control", "narrowed", "published", "sizes", "trees")
+    text = dict.fromkeys(names, "x")
     counts = dict.fromkeys(("alone", "gaps", "left_out", "patients", "runs"), 1)
     setting = {"target": "x", "conditions": "y"}
     assert len(notes(name, **text, **counts, setting=setting)) > 1
