@@ -24,8 +24,8 @@ import pandas as pd
 from codenoise.core.base.metrics import r2_pooled
 from codenoise.core.cohort.cohort import read_cohort
 from codenoise.core.cohort.splits import read_split, split_part
-from codenoise.core.ensemble.calibrating import calibrate
 from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.learning import calibrate
 from codenoise.evaluation.baselines import BASELINES, Query
 from codenoise.evaluation.experiments.reconstruction import measures
 from codenoise.registry.ensembles.composing import compose

@@ -89,7 +89,7 @@ def calibrate(
     """
     from codenoise.core.cohort.cohort import read_cohort
     from codenoise.core.cohort.splits import read_split, split_part
-    from codenoise.core.ensemble.calibrating import calibrate as learn
+    from codenoise.core.ensemble.learning import calibrate as learn
     from codenoise.registry.ensembles.recipe_calibration import stored
 
     target_path = output or ensemble_path

@@ -13,19 +13,19 @@ import click
 from codenoise.cli.experts import warn_of_broken
 from codenoise.cli.output import json_option, print_json, print_table
 from codenoise.core.base.errors import CodenoiseError
+from codenoise.core.diffusion.samplers import DEFAULT_SAMPLER, SAMPLERS
 from codenoise.core.ensemble.settings import (
-    BUILT_IN_SAMPLERS,
-    BUILT_IN_WEIGHTINGS,
     DEFAULT_STEPS,
     DEFAULT_WEIGHTING,
     Composition,
     Precision,
 )
+from codenoise.core.ensemble.weights import STACKED, WEIGHTINGS
 from codenoise.registry.ensembles.composing import compose as compose_recipe
 from codenoise.registry.ensembles.explanation import Explained, explain_choice
 from codenoise.registry.ensembles.recipe import Coherence, Sampler, write_recipe
 from codenoise.registry.ensembles.resolving import resolve
-from codenoise.registry.installed.code_plugins import need
+from codenoise.registry.installed.code_plugins import Kind, need
 from codenoise.registry.installed.discovery import discover
 
 
@@ -49,7 +49,7 @@ from codenoise.registry.installed.discovery import discover
     default=DEFAULT_WEIGHTING,
     show_default=True,
     help="Reliability weights: "
-    + ", ".join(name for name in BUILT_IN_WEIGHTINGS if name != "stacked")
+    + ", ".join(name for name in WEIGHTINGS.names if name != STACKED)
     + ", or one that a plugin adds. inverse-mse is the paper's.",
 )
 @click.option(
@@ -89,10 +89,9 @@ from codenoise.registry.installed.discovery import discover
 )
 @click.option(
     "--sampler",
-    default="dpm-solver++",
+    default=DEFAULT_SAMPLER,
     show_default=True,
-    help=f"{', '.join(BUILT_IN_SAMPLERS)}, or one that a plugin adds; ddpm with 1000 steps is the "
-    "paper's.",
+    help=f"{', '.join(SAMPLERS)}, or one that a plugin adds; ddpm with 1000 steps is the paper's.",
 )
 @click.option(
     "--steps",
@@ -154,8 +153,8 @@ def compose(
         raise CodenoiseError(f"{output} is already there; give another --output, or --overwrite")
     if any(math.isnan(value) for value in (threshold, max_incoherent)):
         raise CodenoiseError("--threshold and --max-incoherent must be numbers, not nan")
-    _known("--weighting", "weightings", weighting, BUILT_IN_WEIGHTINGS)
-    _known("--sampler", "samplers", sampler, BUILT_IN_SAMPLERS)
+    _known("--weighting", "weightings", weighting)
+    _known("--sampler", "samplers", sampler)
     inventory = discover()
     asked = {"targets": targets, "modalities": modalities, "experts": experts}
     try:
@@ -170,7 +169,7 @@ def compose(
             ),
             sampler=Sampler(
                 name=sampler,
-                steps=steps or (1000 if sampler == "ddpm" else DEFAULT_STEPS),
+                steps=steps or (1000 if SAMPLERS[sampler].even else DEFAULT_STEPS),
                 mirrored=mirrored,
                 precision=None if precision == "float32" else precision,
             ),
@@ -229,15 +228,14 @@ def _weight(text: str) -> tuple[str, float]:
         ) from None
 
 
-def _known(option: str, kind: str, name: str, built_in: Sequence[str]) -> None:
+def _known(option: str, kind: Kind, name: str) -> None:
     """Refuse a name that is neither built in nor of a plugin as wrong use."""
-    if name == "stacked":
+    if name == STACKED:
         raise click.BadParameter(
             "stacked weights are learned: compose with others, then 'codenoise calibrate'",
             param_hint=option,
         )
-    if name not in built_in:
-        try:
-            need(kind, name)
-        except CodenoiseError as problem:
-            raise click.BadParameter(str(problem), param_hint=option) from None
+    try:
+        need(kind, name)
+    except CodenoiseError as problem:
+        raise click.BadParameter(str(problem), param_hint=option) from None

@@ -3,7 +3,7 @@ from .core.base.errors import CodenoiseError as CodenoiseError
 from .core.cohort.cohort import Cohort as Cohort
 from .core.cohort.cohort import read_clinical as read_clinical
 from .core.cohort.cohort import read_cohort as read_cohort
-from .core.ensemble.calibrating import calibrate as calibrate
+from .core.ensemble.learning import calibrate as calibrate
 from .core.ensemble.transformer import EnsembleImputer as EnsembleImputer
 from .registry.contract.hooks import hookimpl as hookimpl
 from .registry.ensembles.ensemble import Ensemble as Ensemble

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import pandas as pd
 
 from codenoise.core.base.errors import DataError, one_line
+from codenoise.core.base.known import Known
 from codenoise.core.cohort.compression import (
     COMPRESSION_ERRORS,
     ENDINGS,
@@ -33,7 +34,9 @@ SUFFIXES = (
 )
 READ_ONLY = (".seg", *(f".seg{ending}" for ending in ENDINGS), ".h5", ".hdf5", ".npz")
 # Readers of further formats by ending, from a path to numbers; code plugins put theirs in.
-READERS: dict[str, Callable[[Path], pd.DataFrame]] = {}
+READERS: Known[Callable[[Path], pd.DataFrame]] = Known(
+    "reader", {}, reserved=(*SUFFIXES, *READ_ONLY), clash=str.endswith
+)
 # What the libraries behind a reader raise for a file that is damaged or something else.
 READ_ERRORS = (
     *COMPRESSION_ERRORS,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from codenoise.core.base.errors import CodenoiseError
+from codenoise.core.base.known import Known
 from codenoise.core.diffusion.denoiser import LatentDenoiser, MLPDenoiser, time_embedding
 
 
@@ -125,11 +126,9 @@ class _Block(nn.Module):
         return moved
 
 
-ARCHITECTURES: dict[str, Callable[..., LatentDenoiser]] = {
-    "mlp": MLPDenoiser,
-    "residual": ResidualDenoiser,
-    "unet": UNetDenoiser,
-}
+ARCHITECTURES: Known[Callable[..., LatentDenoiser]] = Known(
+    "architecture", {"mlp": MLPDenoiser, "residual": ResidualDenoiser, "unet": UNetDenoiser}
+)
 """Networks by name; code plugins put theirs in."""
 
 
@@ -161,11 +160,9 @@ def build_denoiser(
     CodenoiseError
         If the architecture is unknown or does not take these parameters.
     """
-    if architecture not in ARCHITECTURES:
-        known = ", ".join(sorted(ARCHITECTURES))
-        raise CodenoiseError(f"architecture {architecture!r} is unknown; known: {known}")
+    network = ARCHITECTURES[architecture]
     try:
-        return ARCHITECTURES[architecture](dim, condition_dims, masked=masked, **parameters)
+        return network(dim, condition_dims, masked=masked, **parameters)
     except (TypeError, ValueError, RuntimeError) as problem:
         raise CodenoiseError(
             f"architecture {architecture!r} does not take {dict(parameters)}: {problem}"

@@ -1,84 +1,134 @@
 """Samplers: from noise to latents along a grid of noise levels.
 
-Each step is a pure function of noise levels (signal variance ``alpha_bar``), not of step indices,
-so a sampler can run any decreasing noise whatever the schedules of the experts behind it.
+A sampler is a function of noise levels (signal variance ``alpha_bar``), not of step indices, so it
+can run any decreasing noise whatever the schedules of the experts behind it. It is called as
+``sampler(predict, x, levels, noise)`` and returns clean latents, shape ``(rows, dim)``:
+
+predict
+    Gives the noise in latents, shape ``(rows, dim)``, at a step of the grid. Every step is to be
+    asked for; of one that is asked for again the last answer counts for coherence.
+x
+    Standard normal values, shape ``(rows, dim)``. Rows are independent of each other.
+levels
+    Signal variance at each step, increasing; the run ends at 1.
+noise
+    Fresh standard normal values, shape ``(rows, steps - 1, dim)``, for a sampler that wants them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
+from codenoise.core.base.errors import EnsembleError
+from codenoise.core.base.known import Known
 
-from codenoise.core.base.errors import CodenoiseError
+if TYPE_CHECKING:  # names of samplers are wanted where torch is not
+    from torch import Tensor
 
-Step = Callable[[Tensor, Tensor, float, float], Tensor]
-STEPS: dict[str, Step] = {}
-"""Steps of samplers that plugins add, by name; each is called like `ddim_step`."""
+    Predict = Callable[[Tensor, int], Tensor]
 
 
-def sample(
-    sampler: str,
-    predict: Callable[[Tensor, int], Tensor],
-    x: Tensor,
-    levels: Sequence[float],
-    noise: Tensor | None = None,
-) -> Tensor:
-    """Run a sampler from noise to clean latents.
+@dataclass(frozen=True)
+class SamplingMethod:
+    """A sampler and what it has to be given.
 
-    Parameters
+    Attributes
     ----------
-    sampler
-        ``"ddpm"``, ``"ddim"``, ``"dpm-solver++"``, ``"heun"``, or one in `STEPS`.
-    predict
-        Noise in latents ``(rows, dim)`` at a step of the grid.
-    x
-        Standard normal values, shape ``(rows, dim)``.
-    levels
-        Signal variance at each step, increasing; the run ends at 1.
-    noise
-        Fresh standard normal values for ``"ddpm"``, shape ``(rows, steps - 1, dim)``.
-
-    Returns
-    -------
-    Tensor
-        Latents, shape ``(rows, dim)``.
-
-    Raises
-    ------
-    CodenoiseError
-        If the sampler is unknown.
+    run
+        The function, see `codenoise.core.diffusion.samplers`.
+    fresh_noise
+        Whether it takes fresh noise between steps; ``noise`` is ``None`` otherwise.
+    even
+        Whether its levels are spaced evenly over the schedule's steps, of which it wants all,
+        instead of the grid of few steps.
     """
-    previous: tuple[Tensor, float] | None = None
-    for step, (level, after) in enumerate(pairwise([*levels, 1.0])):
-        epsilon = predict(x, step)
-        if sampler == "ddpm":
-            fresh = noise[:, step] if noise is not None and after < 1 else None
-            x = ddpm_step(x, epsilon, level, after, fresh)
-        elif sampler == "ddim":
-            x = ddim_step(x, epsilon, level, after)
-        elif sampler == "heun":
-            x = heun_step(x, epsilon, level, after, partial(_at, predict, step + 1))
-        elif sampler == "dpm-solver++":
-            clean = predicted_x0(x, epsilon, level)
-            x = dpm_solver_step(x, clean, level, after, previous)
-            previous = clean, level
-        elif sampler in STEPS:
-            x = STEPS[sampler](x, epsilon, level, after)
-        else:
-            raise CodenoiseError(
-                f"sampler {sampler!r} is unknown; choose ddpm, ddim, dpm-solver++ or heun"
-            )
+
+    run: Callable[[Predict, Tensor, Sequence[float], Tensor | None], Tensor]
+    fresh_noise: bool = False
+    even: bool = False
+
+    def values(self, steps: int) -> int:
+        """Standard normal values that each latent dimension takes in a run, the first included."""
+        return steps if self.fresh_noise else 1
+
+
+def ddpm(predict: Predict, x: Tensor, levels: Sequence[float], noise: Tensor | None) -> Tensor:
+    """Ancestral sampling (Ho et al. 2020, algorithm 2).
+
+    The variance is that of the exact posterior given x0, so the last step adds none.
+    """
+    assert noise is not None
+    for step, level, after in _steps(levels):
+        alpha = level / after
+        x = (x - (1 - alpha) / (1 - level) ** 0.5 * predict(x, step)) / alpha**0.5
+        if after < 1:
+            variance = (1 - after) / (1 - level) * (1 - alpha)
+            x = x + variance**0.5 * noise[:, step]
     return x
 
 
-def _at(predict: Callable[[Tensor, int], Tensor], step: int, x: Tensor) -> Tensor:
-    return predict(x, step)
+def ddim(predict: Predict, x: Tensor, levels: Sequence[float], _noise: Tensor | None) -> Tensor:
+    """Deterministic sampling (Song et al. 2021, eq. 12 with sigma = 0)."""
+    for step, level, after in _steps(levels):
+        x = ddim_step(x, predict(x, step), level, after)
+    return x
+
+
+def dpm_solver(
+    predict: Predict, x: Tensor, levels: Sequence[float], _noise: Tensor | None
+) -> Tensor:
+    """DPM-Solver++(2M) of second order (Lu et al. 2022, algorithm 2); its first step is of first.
+
+    It remembers the clean latents that the step before implied.
+    """
+    before: tuple[Tensor, float] | None = None
+    for step, level, after in _steps(levels):
+        x0 = predicted_x0(x, predict(x, step), level)
+        if after == 1:
+            return x0
+        advance = _half_log_snr(after) - _half_log_snr(level)
+        ahead = x0
+        if before is not None:
+            earlier, earlier_level = before
+            ratio = advance / (2 * (_half_log_snr(level) - _half_log_snr(earlier_level)))
+            ahead = x0 + ratio * (x0 - earlier)
+        scale = ((1 - after) / (1 - level)) ** 0.5
+        x = scale * x - after**0.5 * math.expm1(-advance) * ahead
+        before = x0, level
+    return x
+
+
+def heun(predict: Predict, x: Tensor, levels: Sequence[float], _noise: Tensor | None) -> Tensor:
+    """Heun's method of second order along the probability flow (Karras et al. 2022, algorithm 1).
+
+    In ``x / sqrt(alpha_bar)`` against the noise-to-signal ratio the flow's slope is the noise, so
+    a step averages the slopes at both of its ends; the last is of first order.
+    """
+    for step, level, after in _steps(levels):
+        slope = predict(x, step)
+        guess = ddim_step(x, slope, level, after)
+        if after < 1:
+            guess = ddim_step(x, (slope + predict(guess, step + 1)) / 2, level, after)
+        x = guess
+    return x
+
+
+SAMPLERS: Known[SamplingMethod] = Known(
+    "sampler",
+    {
+        "ddpm": SamplingMethod(ddpm, fresh_noise=True, even=True),
+        "ddim": SamplingMethod(ddim),
+        "dpm-solver++": SamplingMethod(dpm_solver),
+        "heun": SamplingMethod(heun),
+    },
+    error=EnsembleError,
+)
+"""Samplers by the name that stands in recipes; code plugins put theirs in."""
+DEFAULT_SAMPLER = "dpm-solver++"
 
 
 def predicted_x0(x: Tensor, epsilon: Tensor, alpha_bar: float) -> Tensor:
@@ -88,158 +138,18 @@ def predicted_x0(x: Tensor, epsilon: Tensor, alpha_bar: float) -> Tensor:
 
 
 def ddim_step(x: Tensor, epsilon: Tensor, alpha_bar: float, next_alpha_bar: float) -> Tensor:
-    """Deterministic step to a lower noise level (Song et al. 2021, eq. 12 with sigma = 0).
-
-    Parameters
-    ----------
-    x, epsilon
-        Noisy latents and the noise in them, shape ``(rows, dim)``.
-    alpha_bar, next_alpha_bar
-        Signal variance now and after the step; 1 ends the run at clean latents.
-    """
+    """Step of first order to a lower noise level; 1 ends the run at clean latents."""
     scale = (next_alpha_bar / alpha_bar) ** 0.5
     shift = (1 - next_alpha_bar) ** 0.5 - scale * (1 - alpha_bar) ** 0.5
     next_x: Tensor = scale * x + shift * epsilon
     return next_x
 
 
-def ddpm_step(
-    x: Tensor, epsilon: Tensor, alpha_bar: float, next_alpha_bar: float, noise: Tensor | None
-) -> Tensor:
-    """Ancestral step to a lower noise level (Ho et al. 2020, algorithm 2).
-
-    The variance is that of the exact posterior given x0, so the last step adds none.
-
-    Parameters
-    ----------
-    x, epsilon
-        Noisy latents and the noise in them, shape ``(rows, dim)``.
-    alpha_bar, next_alpha_bar
-        Signal variance now and after the step; 1 ends the run at clean latents.
-    noise
-        Fresh standard normal values, shape ``(rows, dim)``; ``None`` at the last step.
-    """
-    alpha = alpha_bar / next_alpha_bar
-    mean: Tensor = (x - (1 - alpha) / (1 - alpha_bar) ** 0.5 * epsilon) / alpha**0.5
-    if noise is None:
-        return mean
-    variance = (1 - next_alpha_bar) / (1 - alpha_bar) * (1 - alpha)
-    next_x: Tensor = mean + variance**0.5 * noise
-    return next_x
-
-
-def heun_step(
-    x: Tensor,
-    epsilon: Tensor,
-    alpha_bar: float,
-    next_alpha_bar: float,
-    predict: Callable[[Tensor], Tensor],
-) -> Tensor:
-    """Second-order step along the probability flow (Karras et al. 2022, algorithm 1).
-
-    In ``x / sqrt(alpha_bar)`` against the noise-to-signal ratio the flow's slope is the noise, so
-    the step averages the slopes at both of its ends.
-
-    Parameters
-    ----------
-    x, epsilon
-        Noisy latents and the noise in them, shape ``(rows, dim)``.
-    alpha_bar, next_alpha_bar
-        Signal variance now and after the step; 1 ends the run by a step of first order.
-    predict
-        Noise in latents at the next level.
-    """
-    guess = ddim_step(x, epsilon, alpha_bar, next_alpha_bar)
-    if next_alpha_bar == 1:
-        return guess
-    return ddim_step(x, (epsilon + predict(guess)) / 2, alpha_bar, next_alpha_bar)
-
-
-def dpm_solver_step(
-    x: Tensor,
-    x0: Tensor,
-    alpha_bar: float,
-    next_alpha_bar: float,
-    previous: tuple[Tensor, float] | None,
-) -> Tensor:
-    """Second-order step to a lower noise level (DPM-Solver++(2M), Lu et al. 2022, algorithm 2).
-
-    Parameters
-    ----------
-    x, x0
-        Noisy latents and the clean ones they imply, shape ``(rows, dim)``.
-    alpha_bar, next_alpha_bar
-        Signal variance now and after the step; 1 ends the run at ``x0``.
-    previous
-        ``x0`` and signal variance of the step before; without it the step is of first order.
-    """
-    if next_alpha_bar == 1:
-        return x0
-    advance = _half_log_snr(next_alpha_bar) - _half_log_snr(alpha_bar)
-    if previous is not None:
-        earlier, level = previous
-        ratio = advance / (2 * (_half_log_snr(alpha_bar) - _half_log_snr(level)))
-        x0 = x0 + ratio * (x0 - earlier)
-    scale = ((1 - next_alpha_bar) / (1 - alpha_bar)) ** 0.5
-    next_x: Tensor = scale * x - next_alpha_bar**0.5 * math.expm1(-advance) * x0
-    return next_x
+def _steps(levels: Sequence[float]) -> Iterator[tuple[int, float, float]]:
+    """Each step with the signal variance before and after it."""
+    for step, (level, after) in enumerate(pairwise([*levels, 1.0])):
+        yield step, level, after
 
 
 def _half_log_snr(alpha_bar: float) -> float:
     return 0.5 * math.log(alpha_bar / (1 - alpha_bar))
-
-
-def step_grid(alpha_bar: NDArray[np.float64], steps: int, sampler: str) -> NDArray[np.float64]:
-    """Choose the noise levels a sampler visits, from most to least noise.
-
-    Few-step samplers take steps that shrink towards the end, evenly spaced in the cube root of
-    the schedule's steps: for Gaussian targets of any width this keeps 30 steps of DPM-Solver++
-    within 1% of the right standard deviation. Square roots take 50 steps for that; steps spaced
-    evenly are still 17% off then.
-
-    Parameters
-    ----------
-    alpha_bar
-        Signal variances of the reference schedule, increasing noise.
-    steps
-        Number of levels, both ends included; the schedule's own length gives all of them.
-    sampler
-        ``"ddpm"`` is spaced evenly, as published.
-
-    Returns
-    -------
-    NDArray[np.float64]
-        Signal variances, increasing, shape ``(steps,)``.
-    """
-    last = len(alpha_bar) - 1
-    if steps == 1:
-        return alpha_bar[-1:]
-    if sampler == "ddpm" or steps == len(alpha_bar):
-        return np.asarray(alpha_bar[np.linspace(last, 0, steps).round().astype(int)])
-    # Interpolated, so that no level is visited twice however many steps there are.
-    visited = np.linspace(last ** (1 / 3), 0, steps) ** 3
-    return np.asarray(np.interp(visited, np.arange(last + 1), alpha_bar))
-
-
-def step_shares(alpha_bar: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of a schedule's steps that each step of a grid stands for.
-
-    Few-step grids are dense where there is little noise. Means over steps, taken with these
-    shares, are those of the full schedule (the paper counts its 1,000 steps alike).
-
-    Parameters
-    ----------
-    alpha_bar
-        Signal variances of the reference schedule, increasing noise.
-    levels
-        Signal variances of the grid, increasing.
-
-    Returns
-    -------
-    NDArray[np.float64]
-        Shape ``(steps,)``, summing to one.
-    """
-    last = len(alpha_bar) - 1
-    places = np.interp(levels, alpha_bar[::-1], np.arange(last, -1, -1))
-    edges = [last + 0.5, *(places[:-1] + places[1:]) / 2, -0.5]
-    return -np.diff(edges) / (last + 1)

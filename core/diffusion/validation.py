@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from codenoise.core.base.metrics import energy_score, r2_of_expectation, r2_pooled
 from codenoise.core.diffusion.config import TrainingConfig
 from codenoise.core.diffusion.data import ExpertData
+from codenoise.core.diffusion.grid import step_grid
 from codenoise.core.diffusion.prediction import to_epsilon
-from codenoise.core.diffusion.samplers import sample, step_grid
+from codenoise.core.diffusion.samplers import DEFAULT_SAMPLER, SAMPLERS
 from codenoise.core.diffusion.schedule import NoiseSchedule
 
 Float32 = NDArray[np.float32]
@@ -86,7 +87,7 @@ def generate_held_out(
     dim = data.target.shape[1]
     half = torch.randn(len(data), draws // 2, 1, dim, generator=generator)
     x = torch.cat([half, -half], dim=2).reshape(len(repeated), dim).to(device)
-    levels = step_grid(schedule.alpha_bar, config.validation_sampler_steps, "dpm-solver++")
+    levels = step_grid(schedule.alpha_bar, config.validation_sampler_steps, DEFAULT_SAMPLER)
     moments = schedule.time_at(levels)
 
     def predict(x: Tensor, step: int) -> Tensor:
@@ -94,7 +95,7 @@ def generate_held_out(
         output = denoiser(x, moment, repeated)
         return to_epsilon(config.prediction, output, x, float(levels[step]))
 
-    x = sample("dpm-solver++", predict, x, levels.tolist())
+    x = SAMPLERS[DEFAULT_SAMPLER].run(predict, x, levels.tolist(), None)
     return x.reshape(len(data), draws, -1).cpu().numpy()
 
 

@@ -39,7 +39,7 @@ class PatternCoefficients:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Learned coefficients and spread; see `codenoise.core.ensemble.calibrating.calibrate`.
+    """Learned coefficients and spread; see `codenoise.core.ensemble.learning.calibrate`.
 
     Attributes
     ----------

@@ -15,8 +15,8 @@ from codenoise.core.diffusion.folded import stacks
 from codenoise.core.diffusion.prediction import to_epsilon
 from codenoise.core.ensemble.coherence import incoherence
 from codenoise.core.ensemble.expert import Expert
+from codenoise.core.ensemble.familiarity import familiarity
 from codenoise.core.ensemble.settings import Precision
-from codenoise.core.ensemble.weights import familiarity
 
 # Trajectories are always computed in blocks of this many rows, padded when fewer: matrix kernels
 # round differently for different shapes, and results must not depend on the number of patients.
@@ -120,36 +120,39 @@ class Consensus:
         prior = epsilons[count] if len(epsilons) > count else (1 - level) ** 0.5 * x
         return epsilons[:count], prior
 
-    def agree(
-        self, x: Tensor, step: int, terms: Sequence[Tensor], rows: NDArray[np.int64]
-    ) -> tuple[Tensor, Tensor]:
-        """The consensus noise (eq. 5), and the distance between the experts (eq. 6).
+    def combine(
+        self, epsilons: Tensor, prior: Tensor, step: int, rows: NDArray[np.int64]
+    ) -> Tensor:
+        """The consensus noise ``sum_i w_i e_i`` (eq. 5), shape ``(rows, dim)``.
 
         Parameters
         ----------
-        x, step, terms
+        epsilons, prior, step
             See `predict`.
         rows
             Positions of the patients.
-
-        Returns
-        -------
-        tuple
-            Noise, shape ``(rows, dim)``, and distance, shape ``(rows,)``, NaN for one expert.
         """
-        epsilons, prior = self.predict(x, step, terms)
-        coefficients, weights = self.coefficients[step], self.weights[step]
-        if self._familiarity is not None:
-            coefficients = _shifted(coefficients, self._familiarity[rows])
-            weights = _shifted(weights, self._familiarity[rows])
-            agreed = torch.einsum("nk,knd->nd", coefficients, epsilons)
-        else:
-            agreed = torch.einsum("k,knd->nd", coefficients, epsilons)
+        coefficients = self._moved(self.coefficients[step], rows)
+        each = "k" if coefficients.ndim == 1 else "nk"
+        agreed = torch.einsum(f"{each},knd->nd", coefficients, epsilons)
         if self._needs_prior:
             agreed = agreed + (1 - coefficients.sum(dim=-1, keepdim=True)) * prior
+        return agreed
+
+    def distance(self, epsilons: Tensor, step: int, rows: NDArray[np.int64]) -> Tensor:
+        """The distance between the experts (eq. 6), shape ``(rows,)``; NaN for one expert.
+
+        Parameters are those of `combine`.
+        """
         if len(epsilons) == 1:
-            return agreed, torch.full((len(x),), torch.nan)
-        return agreed, incoherence(epsilons, weights)
+            return torch.full((len(rows),), torch.nan)
+        return incoherence(epsilons, self._moved(self.weights[step], rows))
+
+    def _moved(self, shares: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        """Shares of the experts, for each row where they are adaptive."""
+        if self._familiarity is None:
+            return shares
+        return _shifted(shares, self._familiarity[rows])
 
 
 def prior_of(experts: Sequence[Expert]) -> Expert | None:

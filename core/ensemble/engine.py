@@ -10,17 +10,18 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from codenoise.core.base.errors import EnsembleError
 from codenoise.core.base.threads import one_torch_thread
-from codenoise.core.diffusion.samplers import STEPS, sample, step_grid, step_shares
+from codenoise.core.diffusion.grid import step_grid, step_shares
+from codenoise.core.diffusion.samplers import SAMPLERS
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.calibration import Calibration, widened
 from codenoise.core.ensemble.consensus import BLOCK, Consensus
+from codenoise.core.ensemble.denoising import denoise
 from codenoise.core.ensemble.expert import Expert, conditions_of
 from codenoise.core.ensemble.noise import Trajectory, trajectory_noise
-from codenoise.core.ensemble.settings import BUILT_IN_SAMPLERS, EngineSettings
+from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.ensemble.weights import ADAPTIVE, coefficients
 
 Progress = Callable[[int, int], None]
@@ -160,9 +161,6 @@ def _check(experts: Sequence[Expert], patients: Sequence[str], settings: EngineS
             )
     if len(set(patients)) != len(patients):
         raise EnsembleError("a patient is asked for twice; give each id once")
-    if settings.sampler not in (*BUILT_IN_SAMPLERS, *STEPS):
-        known = ", ".join([*BUILT_IN_SAMPLERS, *STEPS])
-        raise EnsembleError(f"sampler {settings.sampler!r} is unknown; choose one of: {known}")
     if not 1 <= settings.steps <= linear_schedule().steps:
         raise EnsembleError(f"steps must be between 1 and 1000, not {settings.steps}")
 
@@ -205,22 +203,6 @@ def _groups(
         yield np.flatnonzero((there == pattern).all(axis=1)), available
 
 
-@torch.inference_mode()
-def _sample(
-    consensus: Consensus, sampler: str, rows: NDArray[np.int64], noise: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Run a block of trajectories from noise to latents (eq. 7), with the distance at each step."""
-    terms = consensus.terms(rows)
-    distances = torch.empty(len(noise), len(consensus.levels))
-
-    def agreed(x: Tensor, step: int) -> Tensor:
-        epsilon, distances[:, step] = consensus.agree(x, step, terms, rows)
-        return epsilon
-
-    latents = sample(sampler, agreed, noise[:, 0], consensus.levels.tolist(), noise[:, 1:])
-    return latents, distances
-
-
 def _complete(
     consensus: Consensus,
     rows: NDArray[np.int64],
@@ -236,7 +218,7 @@ def _complete(
     """
     patient, draw = np.divmod(np.arange(len(rows) * draws), draws)
     first = consensus.experts[0]
-    noise_steps = settings.steps if settings.sampler == "ddpm" else 1
+    values = SAMPLERS[settings.sampler].values(settings.steps)
     shares = step_shares(linear_schedule().alpha_bar, consensus.levels).astype(np.float32)
 
     def attempted(block: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -247,13 +229,11 @@ def _complete(
             )
             for i in block
         ]  # fmt: skip
-        noise = torch.zeros(BLOCK, noise_steps, first.dim)
-        noise[: len(block)] = torch.from_numpy(
-            trajectory_noise(names, seed, noise_steps, first.dim)
+        noise = torch.from_numpy(trajectory_noise(names, seed, values, first.dim))
+        latents, distances = denoise(
+            consensus, settings.sampler, noise[:, 0], patient[block], noise[:, 1:]
         )
-        padded = np.resize(patient[block], BLOCK)
-        latents, distances = _sample(consensus, settings.sampler, padded, noise)
-        return latents[: len(block)].numpy(), distances[: len(block)].numpy()
+        return latents.numpy(), distances.numpy()
 
     pending = np.arange(len(patient))
     pool = ThreadPoolExecutor(workers)

@@ -33,7 +33,7 @@ class Ensemble:
     settings
         How to sample, weigh and reject.
     calibration
-        Learned coefficients and spread, see `codenoise.core.ensemble.calibrating.calibrate`.
+        Learned coefficients and spread, see `codenoise.core.ensemble.learning.calibrate`.
     """
 
     spaces: Mapping[str, Space]

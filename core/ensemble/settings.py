@@ -6,20 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-BUILT_IN_SAMPLERS = ("ddpm", "ddim", "dpm-solver++", "heun")
+from codenoise.core.diffusion.samplers import DEFAULT_SAMPLER
+
 Composition = Literal["mean", "product"]
 Precision = Literal["float32", "bfloat16"]
 DEFAULT_WEIGHTING = "precision-gain"
 DEFAULT_STEPS = 30  # quality against steps stands in docs/choices.md
-BUILT_IN_WEIGHTINGS = (
-    "adaptive",
-    "fixed",
-    "inverse-mse",
-    "precision-gain",
-    "softmax-inverse-mse",
-    "stacked",
-    "uniform",
-)
 
 
 @dataclass(frozen=True)
@@ -47,8 +39,8 @@ class EngineSettings:
         Whether draws come in pairs from opposite noise: each is distributed as before, and their
         mean comes close to the expectation with few draws (antithetic variates).
     sampler, steps
-        One of `BUILT_IN_SAMPLERS` or of a plugin. ``"ddpm"`` with 1,000 steps is the paper's; the
-        others need few.
+        One of `codenoise.core.diffusion.samplers.SAMPLERS`. ``"ddpm"`` with 1,000 steps is the
+        paper's; the others need few.
     precision
         Of matrix products within networks. ``"bfloat16"`` is faster on processors that have it,
         and moves draws by about a thousandth of their spread; only ``"float32"`` promises equal
@@ -62,6 +54,6 @@ class EngineSettings:
     max_incoherent_fraction: float = 0.05
     max_retries: int = 10
     mirrored: bool = True
-    sampler: str = "dpm-solver++"
+    sampler: str = DEFAULT_SAMPLER
     steps: int = DEFAULT_STEPS
     precision: Precision = "float32"

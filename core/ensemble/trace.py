@@ -15,7 +15,7 @@ from codenoise.core.base.errors import DataError, EnsembleError
 from codenoise.core.base.files import atomic_file
 from codenoise.core.base.optional import needed, quiet
 from codenoise.core.cohort.picture import FORMATS
-from codenoise.core.diffusion.samplers import step_grid, step_shares
+from codenoise.core.diffusion.grid import step_grid, step_shares
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.engine import Generation
 from codenoise.core.ensemble.settings import EngineSettings

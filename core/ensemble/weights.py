@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy.stats import chi2
-from torch import Tensor
 
 from codenoise.core.base.errors import EnsembleError
-from codenoise.core.ensemble.calibration import Calibration
-from codenoise.core.ensemble.expert import Expert
+from codenoise.core.base.known import Known
 from codenoise.core.ensemble.settings import DEFAULT_WEIGHTING as DEFAULT
 from codenoise.core.ensemble.settings import EngineSettings
 
+if TYPE_CHECKING:  # names of weightings are wanted where torch is not
+    from codenoise.core.ensemble.calibration import Calibration
+    from codenoise.core.ensemble.expert import Expert
+
 Weights = NDArray[np.float64]
+ADAPTIVE, FIXED, STACKED = "adaptive", "fixed", "stacked"
 
 
 def inverse_mse(errors: Sequence[float]) -> Weights:
@@ -52,19 +54,26 @@ def precision_gain(r2: Sequence[float]) -> Weights:
     return np.asarray(gain / gain.sum())
 
 
-WEIGHTINGS: Mapping[str, Callable[[Sequence[Expert]], Weights]] = {
-    "inverse-mse": lambda experts: inverse_mse([e.validation_mse for e in experts]),
-    "precision-gain": lambda experts: precision_gain([e.validation_r2 for e in experts]),
-    "softmax-inverse-mse": lambda experts: softmax_inverse_mse([e.validation_mse for e in experts]),
-    "uniform": lambda experts: uniform([e.validation_mse for e in experts]),
-}
-ADAPTIVE, FIXED, STACKED = "adaptive", "fixed", "stacked"
+WEIGHTINGS: Known[Callable[[Sequence[Expert]], Weights]] = Known(
+    "weighting",
+    {
+        "inverse-mse": lambda experts: inverse_mse([e.validation_mse for e in experts]),
+        "precision-gain": lambda experts: precision_gain([e.validation_r2 for e in experts]),
+        "softmax-inverse-mse": lambda experts: softmax_inverse_mse(
+            [e.validation_mse for e in experts]
+        ),
+        "uniform": lambda experts: uniform([e.validation_mse for e in experts]),
+    },
+    reserved=(ADAPTIVE, FIXED, STACKED),  # need more than the experts
+    error=EnsembleError,
+)
+"""Weightings by the name that stands in recipes; code plugins put theirs in."""
 
 
 def reliability_weights(settings: EngineSettings, experts: Sequence[Expert]) -> Weights:
     """Weights of the experts in play; non-negative, summing to one.
 
-    ``"adaptive"`` starts from precision gains, which `familiarity` then moves for each patient;
+    ``"adaptive"`` starts from precision gains, which familiarity then moves for each patient;
     ``"stacked"`` has precision gains where nothing was learned for the experts in play.
 
     Parameters
@@ -85,9 +94,6 @@ def reliability_weights(settings: EngineSettings, experts: Sequence[Expert]) -> 
         return _fixed(settings.fixed, experts)
     if name in (ADAPTIVE, STACKED):
         name = DEFAULT
-    if name not in WEIGHTINGS:
-        known = ", ".join(sorted([*WEIGHTINGS, ADAPTIVE, FIXED, STACKED]))
-        raise EnsembleError(f"weighting {name!r} is unknown; choose one of: {known}")
     return WEIGHTINGS[name](experts)
 
 
@@ -166,48 +172,6 @@ def independent_product(r2: Sequence[float], levels: NDArray[np.float64]) -> Wei
     joint = 1 + np.sum(precision - 1)
     signal = levels[:, None]
     return np.asarray((signal + (1 - signal) * precision) / (signal + (1 - signal) * joint))
-
-
-def familiarity(experts: Sequence[Expert], inputs: Sequence[Tensor]) -> Weights:
-    """How far each patient is like those an expert was trained on, shape ``(patients, experts)``.
-
-    One inside the ellipsoid that holds 99% of a normal distribution with the training patients'
-    mean and covariance; outside, the ratio of its squared Mahalanobis radius to the patient's. Of
-    several conditions the least familiar one counts.
-
-    Parameters
-    ----------
-    experts
-        Experts with moments of their conditions.
-    inputs
-        For each, what `Expert.condition_input` gives.
-
-    Raises
-    ------
-    EnsembleError
-        If an expert has no moments.
-    """
-    columns = []
-    for expert, values in zip(experts, inputs, strict=False):
-        if not expert.moments:
-            raise EnsembleError(
-                f"{expert.name} does not say what its conditions look like, which weighting "
-                f"'adaptive' needs; choose another weighting"
-            )
-        width = sum(expert.condition_dims)  # after which a multi-condition expert has its mask
-        parts = torch.split(values[:, :width], list(expert.condition_dims), dim=1)
-        worst = np.ones(len(values))
-        for i, (moments, part) in enumerate(zip(expert.moments, parts, strict=False)):
-            centred = (part.numpy() - moments.mean).T
-            radius = (np.linalg.solve(moments.factor, centred) ** 2).sum(axis=0)
-            limit = chi2.ppf(0.99, len(moments.mean))
-            like = np.minimum(1, limit / np.maximum(radius, limit))
-            if expert.masked:
-                present = values[:, width + i].numpy() > 0
-                like = np.where(present, like, 1.0)
-            worst = np.minimum(worst, like)
-        columns.append(worst)
-    return np.stack(columns, axis=1)
 
 
 def _fixed(fixed: Mapping[str, float], experts: Sequence[Expert]) -> Weights:

@@ -33,7 +33,11 @@ EncoderName = Literal["pca", "autoencoder", "variational"]
 MAX_PATIENT_GAPS = 0.5
 # Without other instructions: gaps at the median, unit variance, and no single value that can move
 # a patient across the whole space.
-DEFAULT_STEPS: Recipe = (("fill-median", {}), ("standardise", {}), ("clip", {"limit": 10.0}))
+DEFAULT_PREPROCESSING: Recipe = (
+    ("fill-median", {}),
+    ("standardise", {}),
+    ("clip", {"limit": 10.0}),
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def fit_space(
     version: str,
     dim: int = 32,
     encoder: EncoderName = "pca",
-    preprocessing: Recipe = DEFAULT_STEPS,
+    preprocessing: Recipe = DEFAULT_PREPROCESSING,
     leave_out_outliers: bool = True,
     unit: str = "as in training",
 ) -> FittedSpace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from codenoise.core.base.threads import one_torch_thread
-from codenoise.core.diffusion.samplers import predicted_x0, sample, step_grid, step_shares
+from codenoise.core.diffusion.grid import step_grid, step_shares
+from codenoise.core.diffusion.samplers import SAMPLERS, predicted_x0
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.consensus import BLOCK, Consensus
+from codenoise.core.ensemble.denoising import denoise
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.noise import Trajectory, trajectory_noise
 from codenoise.core.ensemble.weights import ADAPTIVE, coefficients
@@ -70,34 +73,32 @@ def follow(
     counts, _ = coefficients(settings, experts, sorted(conditions), ensemble.calibration, levels)
     adaptive = settings.weighting == ADAPTIVE
     consensus = Consensus(experts, conditions, patients, levels, counts, adaptive=adaptive)
-    dim, fresh = experts[0].dim, settings.steps if settings.sampler == "ddpm" else 1
+    dim, values = experts[0].dim, SAMPLERS[settings.sampler].values(settings.steps)
     names = [Trajectory(target, patient, 0, 0, mirrored=settings.mirrored) for patient in patients]
     clean = np.empty((len(levels), len(experts), len(names), dim), dtype=np.float32)
     distances = np.empty((len(names), len(levels)), dtype=np.float32)
     with one_torch_thread():
         for start in range(0, len(names), BLOCK):
-            # Blocks are filled up by repeating rows, which compute the same again.
-            rows = np.resize(np.arange(start, min(start + BLOCK, len(names))), BLOCK)
-            noise = trajectory_noise([names[row] for row in rows], seed, fresh, dim)
-            expected, apart = _block(consensus, settings.sampler, rows, torch.from_numpy(noise))
-            clean[:, :, rows], distances[rows] = expected.numpy(), apart.numpy()
+            block = slice(start, start + BLOCK)
+            noise = torch.from_numpy(trajectory_noise(names[block], seed, values, dim))
+            _, apart = denoise(
+                consensus,
+                settings.sampler,
+                noise[:, 0],
+                np.arange(len(names))[block],
+                noise[:, 1:],
+                observe=partial(_keep, clean[:, :, block], levels),
+            )
+            distances[block] = apart.numpy()
     return Steps(clean, distances, levels, step_shares(schedule, levels))
 
 
-@torch.inference_mode()
-def _block(
-    consensus: Consensus, sampler: str, rows: NDArray[np.int64], noise: Tensor
-) -> tuple[Tensor, Tensor]:
-    steps, experts, dim = len(consensus.levels), len(consensus.experts), noise.shape[2]
-    expected = torch.empty(steps, experts, len(rows), dim)
-    apart = torch.empty(len(rows), steps)
-    terms = consensus.terms(rows)
-
-    def agreed(x: Tensor, step: int) -> Tensor:
-        epsilons, _ = consensus.predict(x, step, terms)
-        expected[step] = predicted_x0(x, epsilons, float(consensus.levels[step]))
-        noise_agreed, apart[:, step] = consensus.agree(x, step, terms, rows)
-        return noise_agreed
-
-    sample(sampler, agreed, noise[:, 0], consensus.levels.tolist(), noise[:, 1:])
-    return expected, apart
+def _keep(
+    clean: Float32,
+    levels: NDArray[np.float64],
+    step: int,
+    x: Tensor,
+    epsilons: Tensor,
+    _agreed: Tensor,
+) -> None:
+    clean[step] = predicted_x0(x, epsilons, float(levels[step])).numpy()

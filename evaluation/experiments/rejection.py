@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from codenoise.core.base.errors import DataError
-from codenoise.core.diffusion.samplers import step_grid, step_shares
+from codenoise.core.diffusion.grid import step_grid, step_shares
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.prioritisation.outcomes import Latents

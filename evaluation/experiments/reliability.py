@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from codenoise.core.base.errors import DataError
 from codenoise.core.ensemble.expert import Expert
+from codenoise.core.ensemble.familiarity import familiarity
 from codenoise.core.ensemble.weights import (
     ADAPTIVE,
     STACKED,
     WEIGHTINGS,
-    familiarity,
     reliability_weights,
 )
 from codenoise.evaluation.experiment import Experiment, Part, Row

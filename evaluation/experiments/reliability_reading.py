@@ -1,7 +1,9 @@
-"""What the rows of the reliability weights say: verdict, claims, tables and figures."""
+"""What the rows of the reliability weights say."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +12,8 @@ from numpy.typing import NDArray
 
 from codenoise.core.ensemble.weights import ADAPTIVE
 from codenoise.evaluation.experiment import Claim, Figure, Section, Table
-from codenoise.evaluation.plotting import colour, figure
+from codenoise.evaluation.plotting import colour, figure, legend
+from codenoise.evaluation.reading import against, not_measured, notes, present
 from codenoise.evaluation.statistics import compare
 
 if TYPE_CHECKING:
@@ -20,6 +23,15 @@ FORMULA, CODE, GAIN, LEARNED = "inverse-mse", "softmax-inverse-mse", "precision-
 ORDER = (FORMULA, CODE, GAIN, ADAPTIVE, LEARNED)
 PAIRS, ALL = "pair experts", "all experts"
 SUBJECT = ["target", "conditions"]
+PAPER = (
+    "The paper states weights inverse to the MSE, its public code takes a softmax of 1/MSE: MSEs "
+    "of .20, .40 and .95 give .585, .292, .123 by the formula and .908, .075, .018 by the code, "
+    "that is, fewer effective experts. Those errors are other experts'."
+)
+COLUMNS = (
+    *("target", "conditions", "given", "members", "experts", "weighting", "expert"),
+    *("weight", "low", "high", "mse", "r2", "patients", "reason"),
+)
 
 
 def effective_experts(weights: NDArray[np.float64]) -> float:
@@ -43,53 +55,34 @@ def effective_experts(weights: NDArray[np.float64]) -> float:
 
 def section(frame: pd.DataFrame) -> Section:
     """Read the stored rows."""
-    rows = frame.reindex(columns=[*_COLUMNS, *(c for c in frame if c not in _COLUMNS)])
+    rows = frame.reindex(columns=list(COLUMNS))
     known = rows.dropna(subset=["weight"])
     counts = _effective(known[known["experts"] > 1])
     full = known[known["given"] == known.groupby("target")["given"].transform("max")]
-    claims = _claims(counts)
-    lost = rows[rows["weight"].isna()].dropna(subset=["reason"])
-    notes = [
-        "The effective number of experts is the exponential of the entropy of their weights: their "
-        "number where all count alike, one where a single one decides.",
-        "Weights come from validation errors alone and depend on no seed, so there is one run. "
-        "Adaptive ones differ between test patients: their mean is given, and the spread as the "
-        "5% and 95% quantile. Learned ones are averaged over the sampler's steps.",
-        "Sets of conditions share experts, so tests over them describe this bank.",
-        *(
-            f"Not measured ({', '.join(sorted(set(group['weighting'])))} of "
-            f"{', '.join(sorted(set(group['members'])))}): {reason}."
-            for reason, group in lost.groupby("reason", sort=False)
-        ),
-    ]
     return Section(
-        _verdict(counts, full),
-        claims,
-        [_weights_table(full), _counts_table(counts), _spread_table(full)],
+        [*_claims(counts, full)],
+        [*_tables(counts, full)],
         [
             Figure(
                 "weights",
                 "Reliability weights with all other modalities given, a bar for each weighting, of "
                 "the pair experts and of all experts; adaptive ones are means over test patients.",
                 "Stacked bars of the experts' weights, a panel for each target.",
-                lambda: _bars(full),
+                partial(_bars, full),
             ),
             Figure(
                 "effective-experts",
                 "Effective number of experts as a share of their number; each dot is a target with "
                 "a set of conditions that leaves two experts or more.",
                 "Dots that show how unequal weights are, a column for each weighting.",
-                lambda: _dots(counts),
+                partial(_dots, counts),
             ),
         ],
-        notes,
+        [
+            *notes("weights"),
+            *not_measured(rows[rows["weight"].isna()], "weighting", "members"),
+        ],
     )
-
-
-_COLUMNS = (
-    *("target", "conditions", "given", "members", "experts", "weighting", "expert"),
-    *("weight", "low", "high", "mse", "r2", "patients", "reason"),
-)
 
 
 def _effective(known: pd.DataFrame) -> pd.DataFrame:
@@ -102,103 +95,61 @@ def _effective(known: pd.DataFrame) -> pd.DataFrame:
     return table.assign(share=table["effective"] / table["experts"])
 
 
-def _present(rows: pd.DataFrame) -> list[str]:
-    return [w for w in ORDER if w in set(rows["weighting"])]
-
-
-def _claims(counts: pd.DataFrame) -> list[Claim]:
-    claims = []
-    for members in (PAIRS, ALL):
-        mine = counts[counts["members"] == members]
-        names = _present(mine)
-        if len(names) < 2 or FORMULA not in names:
-            continue
-        test = compare(mine, value="effective", method="weighting", subject=SUBJECT)
-        wide = mine.pivot_table(index=SUBJECT, columns="weighting", values="effective").dropna()
-        for other in names:
-            if other == FORMULA or not len(wide):
-                continue
-            less = int((wide[other] < wide[FORMULA]).sum())
-            sharper = bool(wide[other].mean() < wide[FORMULA].mean())
-            of_code = other == CODE and members == PAIRS
-            claims.append(
-                Claim(
-                    f"Of {members}, {other} leaves {wide[other].mean():.2f} effective experts on "
-                    f"average, {FORMULA} {wide[FORMULA].mean():.2f}: fewer in {less} of "
-                    f"{len(wide)} sets of conditions.",
-                    f"{test.between(other, FORMULA)}; {test.overall}"
-                    if len(test.pairs)
-                    else test.overall,
-                    _PAPER if of_code else "",
-                    sharper if of_code else None,
-                )
-            )
-    return claims
-
-
-_PAPER = (
-    "The paper states weights inverse to the MSE, its public code takes a softmax of 1/MSE: MSEs "
-    "of .20, .40 and .95 give .585, .292, .123 by the formula and .908, .075, .018 by the code, "
-    "that is, fewer effective experts. Those errors are other experts'."
-)
-
-
-def _verdict(counts: pd.DataFrame, full: pd.DataFrame) -> str:
-    pairs = counts[counts["members"] == PAIRS].groupby("weighting")["share"].mean()
-    if not len(pairs):
-        return "No set of conditions leaves two pair experts, so there is nothing to weigh."
-    shares = ", ".join(f"{name} {pairs[name]:.1%}" for name in ORDER if name in pairs)
-    flattest, sharpest = str(pairs.idxmax()), str(pairs.idxmin())
-    said = (
-        f"The effective number of pair experts is, in % of their number: {shares}; {flattest} "
-        f"weighs most evenly, {sharpest} least."
-    )
-    errors = full.loc[full["members"] == PAIRS, "mse"]
-    if len(errors) and {FORMULA, CODE} <= set(pairs.index):
-        relation = "sharper" if pairs[CODE] < pairs[FORMULA] else "no sharper"
-        said += (
-            f" With validation errors of {errors.min():.2f} to {errors.max():.2f}, the softmax of "
-            f"the published code is {relation} than the published formula."
+def _claims(counts: pd.DataFrame, full: pd.DataFrame) -> Iterator[Claim]:
+    pairs = counts[counts["members"] == PAIRS]
+    named = present(pairs, ORDER, "weighting")
+    if named:
+        shares = pairs.groupby("weighting")["share"].mean()
+        listed = ", ".join(f"{name} {shares[name]:.1%}" for name in named)
+        yield Claim(
+            f"The effective number of pair experts is, in % of their number: {listed}.",
+            f"not tested: means over {len(pairs[SUBJECT].drop_duplicates())} sets of conditions; "
+            f"their numbers are tested below",
+            headline=True,
         )
-    return said
+    if {FORMULA, CODE} <= set(named):
+        found = compare(pairs, value="effective", method="weighting", subject=SUBJECT)
+        code, formula = (found.measured[name].mean() for name in (CODE, FORMULA))
+        errors = full.loc[full["members"] == PAIRS, "mse"]
+        yield Claim(
+            f"With validation errors of {errors.min():.2f} to {errors.max():.2f}, the softmax of "
+            f"the published code is {'sharper' if code < formula else 'no sharper'} than the "
+            f"published formula: it leaves {code:.2f} effective pair experts, that {formula:.2f}.",
+            found.between(CODE, FORMULA) if len(found.pairs) else found.overall,
+            PAPER,
+            bool(code < formula),
+            headline=True,
+        )
+    for members in (PAIRS, ALL):
+        yield from against(
+            counts[counts["members"] == members], "effective", SUBJECT,
+            f"Effective number of {members}", things="sets of conditions", one=FORMULA,
+            order=ORDER, column="weighting",
+        )  # fmt: skip
 
 
-def _weights_table(full: pd.DataFrame) -> Table:
-    index = ["target", "members", "expert", "mse", "r2"]
-    wide = full.pivot_table(index=index, columns="weighting", values="weight", sort=False)
-    wide = wide.reindex(columns=_present(full)).reset_index()
-    shown = wide.assign(
-        **{name: wide[name].map(_three) for name in ("mse", "r2", *_present(full))}
-    ).rename(columns={"mse": "validation MSE", "r2": "validation R2"})
-    return Table(
+def _tables(counts: pd.DataFrame, full: pd.DataFrame) -> Iterator[Table]:
+    weights = _wide(full, ["target", "members", "expert", "mse", "r2"], "weight")
+    yield Table(
         "Reliability weight of each expert, all other modalities given",
-        shown,
-        "MSE of single draws; pooled R2 of the expectation. Both on validation patients.",
+        weights.rename(columns={"mse": "validation MSE", "r2": "validation R2"}),
+    )
+    yield Table(
+        "Effective number of experts, sets that leave two or more",
+        _wide(counts, ["members", *SUBJECT, "experts"], "effective"),
+    )
+    adaptive = full[full["weighting"] == ADAPTIVE].astype({"patients": int})
+    names = {"weight": "mean weight", "low": "5% of patients below", "high": "5% above"}
+    yield Table(
+        "Adaptive weights over test patients, all other modalities given",
+        adaptive[["target", "members", "expert", "patients", *names]].rename(columns=names),
     )
 
 
-def _counts_table(counts: pd.DataFrame) -> Table:
-    wide = counts.pivot_table(
-        index=["members", *SUBJECT, "experts"], columns="weighting", values="effective", sort=False
-    )
-    wide = wide.reindex(columns=_present(counts)).map(_three).reset_index()
-    return Table("Effective number of experts, sets that leave two or more", wide)
-
-
-def _spread_table(full: pd.DataFrame) -> Table:
-    rows = full[full["weighting"] == ADAPTIVE]
-    table = rows[["target", "members", "expert"]].copy()
-    table["patients"] = rows["patients"].astype(int).astype(str)
-    table["mean weight"] = rows["weight"].map(_three)
-    table["5% to 95% of patients"] = [
-        f"{_three(low)} to {_three(high)}"
-        for low, high in zip(rows["low"], rows["high"], strict=True)
-    ]
-    return Table("Adaptive weights over test patients, all other modalities given", table)
-
-
-def _three(value: float) -> str:
-    return "" if pd.isna(value) else f"{value:.3f}"
+def _wide(rows: pd.DataFrame, index: list[str], value: str) -> pd.DataFrame:
+    """A column for each weighting."""
+    wide = rows.pivot_table(index=index, columns="weighting", values=value, sort=False)
+    return wide.reindex(columns=present(rows, ORDER, "weighting")).reset_index()
 
 
 def _bars(full: pd.DataFrame) -> Drawing:
@@ -208,7 +159,11 @@ def _bars(full: pd.DataFrame) -> Drawing:
     drawing, axes = figure(1, max(len(targets), 1), width=11, height=4.4)
     for one, target in zip(axes, targets, strict=False):
         mine = full[full["target"] == target]
-        labels = [(m, w) for m in (PAIRS, ALL) for w in _present(mine[mine["members"] == m])]
+        labels = [
+            (members, weighting)
+            for members in (PAIRS, ALL)
+            for weighting in present(mine[mine["members"] == members], ORDER, "weighting")
+        ]
         bottom = np.zeros(len(labels))
         for i, source in enumerate(sources):
             own = mine[mine["source"] == source].set_index(["members", "weighting"])["weight"]
@@ -219,18 +174,13 @@ def _bars(full: pd.DataFrame) -> Drawing:
         one.set_xticks(range(len(labels)), texts, rotation=90, fontsize=7)
         one.set_title(target, fontsize=9)
     axes[0].set_ylabel("weight", fontsize=9)
-    handles, names = axes[0].get_legend_handles_labels()
-    if handles:
-        drawing.legend(
-            handles, names, loc="outside lower center", ncols=len(names), fontsize=8,
-            title="expert from", title_fontsize=8,
-        )  # fmt: skip
+    legend(drawing, axes[0], ncols=len(sources), title="expert from", title_fontsize=8)
     return drawing
 
 
 def _dots(counts: pd.DataFrame) -> Drawing:
     drawing, axes = figure()
-    names = _present(counts)
+    names = present(counts, ORDER, "weighting")
     for i, members in enumerate((PAIRS, ALL)):
         mine = counts[counts["members"] == members]
         places = [names.index(w) + 0.2 * (2 * i - 1) for w in mine["weighting"]]

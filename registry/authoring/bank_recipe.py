@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from codenoise.core.base.errors import DataError
-from codenoise.core.spaces.fit import DEFAULT_STEPS, EncoderName
+from codenoise.core.spaces.fit import DEFAULT_PREPROCESSING, EncoderName
 from codenoise.registry.contract.manifest import (
     Modality,
     Name,
@@ -33,7 +33,7 @@ class ModalityRecipe(Strict):
     encoder: EncoderName = "autoencoder"
     preprocessing: Annotated[list[StoredStep], Field(min_length=1)] = Field(
         default_factory=lambda: [
-            StoredStep(kind=kind, options=dict(options)) for kind, options in DEFAULT_STEPS
+            StoredStep(kind=kind, options=dict(options)) for kind, options in DEFAULT_PREPROCESSING
         ]
     )
 

@@ -19,9 +19,9 @@ import pluggy
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
     from codenoise.core.diffusion.denoiser import LatentDenoiser
+    from codenoise.core.diffusion.samplers import SamplingMethod
     from codenoise.core.ensemble.expert import Expert
     from codenoise.core.ensemble.weights import Weights
 
@@ -50,12 +50,15 @@ def codenoise_weightings() -> Mapping[str, Callable[[Sequence[Expert]], Weights]
 
 
 @_hookspec
-def codenoise_samplers() -> Mapping[str, Callable[[Tensor, Tensor, float, float], Tensor]]:  # type: ignore[empty-body]
-    """Steps of samplers by the name that stands in recipes.
+def codenoise_samplers() -> Mapping[str, SamplingMethod]:  # type: ignore[empty-body]
+    """Samplers by the name that stands in recipes.
 
-    Each takes noisy latents ``(rows, dim)``, the noise in them, and the signal variance now and
-    after the step (1 ends the run), and returns the latents after the step; see
-    `codenoise.core.diffusion.samplers.ddim_step`.
+    Each is ``SamplingMethod(run)``, where ``run(predict, x, levels, noise)`` goes all the way from
+    noise ``x``, shape ``(rows, dim)``, to clean latents of the same shape and type: it asks
+    ``predict(x, step)`` for the noise in latents at each of ``levels`` (signal variances,
+    increasing), as often as it likes, and may remember what it was told. ``fresh_noise=True`` has
+    it given noise, shape ``(rows, steps - 1, dim)``; ``even=True`` spaces the levels evenly. See
+    `codenoise.core.diffusion.samplers`, whose samplers are written alike.
     """
 
 

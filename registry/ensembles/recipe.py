@@ -9,6 +9,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from codenoise.core.base.errors import EnsembleError
 from codenoise.core.base.files import atomic_file
+from codenoise.core.diffusion.samplers import DEFAULT_SAMPLER
 from codenoise.core.ensemble.settings import (
     DEFAULT_STEPS,
     DEFAULT_WEIGHTING,
@@ -45,7 +46,7 @@ class Coherence(Strict):
 class Sampler(Strict):
     """How latents are drawn."""
 
-    name: str = "dpm-solver++"
+    name: str = DEFAULT_SAMPLER
     steps: Annotated[int, Field(ge=1, le=1000)] = DEFAULT_STEPS
     mirrored: bool = True
     precision: Precision | None = None  # float32

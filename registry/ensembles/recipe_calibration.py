@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from codenoise.registry.contract.manifest import Modality, Sha256, Strict
 
 if TYPE_CHECKING:
-    from codenoise.core.ensemble.calibrating import Evidence
     from codenoise.core.ensemble.calibration import Calibration
+    from codenoise.core.ensemble.learning import Evidence
 
 Coefficient = Annotated[float, Field(ge=0)]
 
@@ -27,7 +27,7 @@ class LearnedCoefficients(Strict):
 
 
 class CalibrationEvidence(Strict):
-    """What calibration did on its own patients, see `codenoise.core.ensemble.calibrating`."""
+    """What calibration did on its own patients, see `codenoise.core.ensemble.learning`."""
 
     target: Modality
     patients: int

@@ -9,10 +9,6 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from codenoise.core.base.errors import CodenoiseError, EnsembleError, first_few
-from codenoise.core.ensemble.settings import (
-    BUILT_IN_SAMPLERS,
-    BUILT_IN_WEIGHTINGS,
-)
 from codenoise.registry.contract.compatibility import missing_space, wrong_engine
 from codenoise.registry.contract.lock import Lock
 from codenoise.registry.contract.manifest import (
@@ -22,7 +18,7 @@ from codenoise.registry.contract.manifest import (
 from codenoise.registry.contract.sources import command_for
 from codenoise.registry.ensembles.recipe import ExpertChoice, Recipe
 from codenoise.registry.ensembles.recipe_calibration import restored
-from codenoise.registry.installed.code_plugins import need
+from codenoise.registry.installed.code_plugins import Kind, need
 from codenoise.registry.installed.discovery import Inventory, Plugin
 
 if TYPE_CHECKING:
@@ -87,15 +83,15 @@ def load_ensemble(recipe: Recipe, inventory: Inventory) -> Ensemble:
     from codenoise.core.ensemble.ensemble import Ensemble
     from codenoise.registry.installed.loading import load_expert, load_space
 
-    for field, kind, name, built_in in (
-        ("weighting", "weightings", recipe.weighting, BUILT_IN_WEIGHTINGS),
-        ("sampler.name", "samplers", recipe.sampler.name, BUILT_IN_SAMPLERS),
-    ):
-        if name not in built_in:
-            try:
-                need(kind, name)
-            except CodenoiseError as problem:
-                raise EnsembleError(f"the recipe: field {field!r}: {problem}") from None
+    named: tuple[tuple[str, Kind, str], ...] = (
+        ("weighting", "weightings", recipe.weighting),
+        ("sampler.name", "samplers", recipe.sampler.name),
+    )
+    for field, kind, name in named:
+        try:
+            need(kind, name)
+        except CodenoiseError as problem:
+            raise EnsembleError(f"the recipe: field {field!r}: {problem}") from None
     experts, spaces = resolve(recipe, inventory)
     return Ensemble(
         spaces={modality: load_space(plugin) for modality, plugin in spaces.items()},

@@ -10,23 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distributions
-from typing import Any
+from typing import Any, Literal, cast
 
 import pluggy
 from packaging.utils import canonicalize_name
 
 from codenoise.core.base.errors import CodenoiseError, one_line
-from codenoise.core.ensemble.settings import BUILT_IN_SAMPLERS, BUILT_IN_WEIGHTINGS
+from codenoise.core.base.known import Known
+from codenoise.core.diffusion.samplers import SAMPLERS, SamplingMethod
 from codenoise.registry.contract import hooks
 from codenoise.registry.contract.plugin import BrokenPlugin
 
-# Kind of thing to the table of core that holds the built-in ones, and takes those of plugins.
-TABLES = {
-    "architectures": "codenoise.core.diffusion.architectures:ARCHITECTURES",
-    "weightings": "codenoise.core.ensemble.weights:WEIGHTINGS",
-    "samplers": "codenoise.core.diffusion.samplers:STEPS",
-    "readers": "codenoise.core.cohort.formats:READERS",
-}
+Kind = Literal["architectures", "readers", "samplers", "sources", "weightings"]
+SOURCES: Known[Sequence[str]] = Known("catalogue", {})
+"""Catalogues of institutions, by name."""
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _NAME = re.compile(r"[a-z0-9]+([+-]+[a-z0-9]+)*")
 _ENDING = re.compile(r"(\.[a-z0-9]+)+")
@@ -48,7 +45,7 @@ class CodePlugin:
 
     entry: str
     where: str
-    adds: Mapping[str, Mapping[str, Any]]
+    adds: Mapping[Kind, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -58,18 +55,39 @@ class CodePlugins:
     plugins: tuple[CodePlugin, ...]
     broken: tuple[BrokenPlugin, ...]
 
-    def of(self, kind: str) -> dict[str, Any]:
+    def of(self, kind: Kind) -> dict[str, Any]:
         """Everything of one kind that plugins add, by name."""
         return {name: v for plugin in self.plugins for name, v in plugin.adds.get(kind, {}).items()}
 
 
-def need(kind: str, name: str) -> None:
+def known(kind: Kind) -> Known[Any]:
+    """The register that holds things of a kind, imported when it is asked for."""
+    match kind:
+        case "architectures":
+            from codenoise.core.diffusion.architectures import ARCHITECTURES
+
+            return ARCHITECTURES
+        case "readers":
+            from codenoise.core.cohort.formats import READERS
+
+            return READERS
+        case "samplers":
+            return SAMPLERS
+        case "sources":
+            return SOURCES
+        case "weightings":
+            from codenoise.core.ensemble.weights import WEIGHTINGS
+
+            return WEIGHTINGS
+
+
+def need(kind: Kind, name: str) -> None:
     """Make sure that core knows something by its name, loading code plugins if it has to be.
 
     Parameters
     ----------
     kind
-        Key of `TABLES`.
+        Of the thing.
     name
         What a manifest, a recipe or a setting names.
 
@@ -78,20 +96,19 @@ def need(kind: str, name: str) -> None:
     CodenoiseError
         If it is neither built in nor added by a plugin; the message names the broken plugins.
     """
-    if name in _known(kind):
+    if name in known(kind).names:
         return
     broken = load_code_plugins().broken
-    if name not in _known(kind):
+    if name not in known(kind).names:
         skipped = "; ".join(f"{b.entry} of {b.where} was skipped: {b.reason}" for b in broken)
         raise CodenoiseError(
-            f"{kind.removesuffix('s')} {name!r} is unknown; known: "
-            f"{', '.join(sorted(_known(kind)))}; {skipped or 'install the plugin that adds it'}"
+            f"{known(kind).unknown(name)}; {skipped or 'install the plugin that adds it'}"
         )
 
 
 @cache
 def load_code_plugins() -> CodePlugins:
-    """Import every code plugin, once in a process, and put what they add into the tables of core.
+    """Import every code plugin, once in a process, and register what they add.
 
     A plugin that is broken in any way adds nothing and is reported; all others work.
 
@@ -108,7 +125,7 @@ def load_code_plugins() -> CodePlugins:
         where = f"{distribution.name} {distribution.version}"
         try:
             adds = _load(manager, entry, where)
-            _register(adds, plugins)
+            _register(adds, where)
         except (Exception, SystemExit) as problem:  # noqa: BLE001 (as it says above)
             remedy = f"pip uninstall {shlex.quote(distribution.name)}"
             broken.append(BrokenPlugin(entry.name, where, _reason(problem), remedy))
@@ -137,7 +154,7 @@ def _entries() -> Iterator[tuple[Distribution, EntryPoint]]:
 
 def _load(
     manager: pluggy.PluginManager, entry: EntryPoint, where: str
-) -> dict[str, dict[str, Any]]:
+) -> dict[Kind, dict[str, Any]]:
     """Import a plugin and ask each of its hooks what it adds."""
     if not _MODULE.fullmatch(entry.value):
         raise CodenoiseError(f"its entry point {entry.value!r} should name a module")
@@ -149,7 +166,9 @@ def _load(
         if not callers:
             raise CodenoiseError(f"{entry.value} has no function marked with codenoise's hookimpl")
         return {
-            caller.name.removeprefix("codenoise_"): _checked(caller.name, implementation.function())
+            cast("Kind", caller.name.removeprefix("codenoise_")): _checked(
+                caller.name, implementation.function()
+            )
             for caller in callers
             for implementation in caller.get_hookimpls()
             if implementation.plugin is module
@@ -174,51 +193,21 @@ def _checked(hook: str, added: object) -> dict[str, Any]:
                 raise CodenoiseError(
                     f"{hook}, {name!r}: expected a list of folders and repositories"
                 )
+        elif hook == "codenoise_samplers":
+            if not isinstance(value, SamplingMethod):
+                raise CodenoiseError(f"{hook}, {name!r}: expected SamplingMethod, not {value!r}")
         elif not callable(value):
             raise CodenoiseError(f"{hook}, {name!r}: {value!r} cannot be called")
     return dict(added)
 
 
-def _register(adds: Mapping[str, Mapping[str, Any]], others: Sequence[CodePlugin]) -> None:
-    """Put what a plugin adds into the tables of core: all of it, or nothing if a name is taken."""
-    for kind, added in adds.items():
-        for name, value in added.items():
-            for other in others:
-                if name in other.adds.get(kind, {}):
-                    raise CodenoiseError(f"{kind}: {name!r} is also added by {other.where}")
-            if _built_in(kind, name, value):
-                raise CodenoiseError(f"{kind}: {name!r} is built in; a plugin cannot replace it")
-    for kind, added in adds.items():
-        if kind in TABLES:
-            _table(kind).update(added)
-
-
-def _built_in(kind: str, name: str, value: object) -> bool:
-    if kind == "readers":
-        from codenoise.core.cohort.formats import READ_ONLY, SUFFIXES
-
-        return name.endswith((*SUFFIXES, *READ_ONLY))
-    own = _table(kind).get(name, value) if kind in TABLES else value
-    return own is not value or name in _reserved(kind)
-
-
-def _known(kind: str) -> set[str]:
-    return {*_table(kind), *_reserved(kind)}
-
-
-def _reserved(kind: str) -> tuple[str, ...]:
-    """Built-in names that stand in no table."""
-    if kind == "samplers":
-        return BUILT_IN_SAMPLERS
-    if kind == "weightings":
-        return BUILT_IN_WEIGHTINGS
-    return ()
-
-
-def _table(kind: str) -> dict[str, Any]:
-    module, _, name = TABLES[kind].partition(":")
-    table: dict[str, Any] = getattr(importlib.import_module(module), name)
-    return table
+def _register(adds: Mapping[Kind, Mapping[str, Any]], where: str) -> None:
+    """Register what a plugin adds: all of it, or nothing if a name is taken."""
+    things = [(known(kind), *thing) for kind, added in adds.items() for thing in added.items()]
+    for register, name, thing in things:
+        register.refuse_taken(name, thing, where)
+    for register, name, thing in things:
+        register.register(name, thing, where)
 
 
 def _reason(problem: BaseException) -> str:

@@ -9,21 +9,19 @@ from typing import Any
 
 import pytest
 
-from codenoise.core.diffusion.samplers import STEPS
+from codenoise.core.diffusion.samplers import SAMPLERS
 from codenoise.registry.installed.code_plugins import load_code_plugins
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
-def _fresh() -> Iterator[None]:
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No code plugin is loaded at first, and the samplers of one are gone afterwards."""
-    built_in = dict(STEPS)
+    monkeypatch.setattr(SAMPLERS, "_things", {**SAMPLERS._things})
     load_code_plugins.cache_clear()
     yield
     load_code_plugins.cache_clear()
-    STEPS.clear()
-    STEPS.update(built_in)
 
 
 @pytest.fixture
@@ -47,7 +45,8 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str]
 
 GOOD = (
     "from codenoise import hookimpl\n"
-    "@hookimpl\ndef codenoise_samplers():\n    return {'slow': len, 'fast': max}\n"
+    "from codenoise.core.diffusion.samplers import SamplingMethod as M\n"
+    "@hookimpl\ndef codenoise_samplers():\n    return {'slow': M(len), 'fast': M(max)}\n"
 )
 
 

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from codenoise.core.base.errors import DataError, EnsembleError
 from codenoise.core.base.metrics import interval_coverage
-from codenoise.core.ensemble import calibrating
-from codenoise.core.ensemble.calibrating import calibrate, spread_factors
+from codenoise.core.ensemble import learning
 from codenoise.core.ensemble.calibration import Calibration, PatternCoefficients, widened
 from codenoise.core.ensemble.engine import generate
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.expert import Expert
+from codenoise.core.ensemble.learning import calibrate, spread_factors
 from codenoise.core.ensemble.settings import EngineSettings
 
 DIM, SPREADS = 3, {"a": 0.7, "b": 1.2}
@@ -176,9 +176,9 @@ def test_coefficients_that_sample_worse_than_the_default_are_not_kept(
     ensemble: Callable[..., Ensemble], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def poor(gram: object, moment: object, start: NDArray[np.float64], *_: object, **__: object):  # type: ignore[no-untyped-def]
-        return np.tile(3 * start, (calibrating.KNOTS, 1))
+        return np.tile(3 * start, (learning.KNOTS, 1))
 
-    monkeypatch.setattr(calibrating, "_solve", poor)
+    monkeypatch.setattr(learning, "_solve", poor)
     model, evidence = calibrate(ensemble(), independent(60, 0), draws=19)
     assert model.calibration is not None
     assert model.calibration.coefficients == ()

@@ -177,7 +177,8 @@ def test_features_as_rows_are_not_read_in_chunks(tmp_path: Path) -> None:
 def test_formats_that_are_not_read_in_chunks_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(READERS, ".own", pd.read_csv)
+    monkeypatch.setattr(READERS, "_things", {})
+    READERS.register(".own", pd.read_csv, "a plugin")
     own = put(tmp_path, "id,a\np,1\n", "rna.own")
     seg = put(tmp_path, "Sample\tChromosome\tStart\tEnd\tSegment_Mean\nS\t1\t1\t9\t0.1\n", "c.seg")
     h5ad = write_table(Table(numbered(3), suffix=".h5ad"), tmp_path, "rna")

@@ -10,7 +10,7 @@ import torch
 
 from codenoise.core.base.errors import EnsembleError
 from codenoise.core.diffusion.architectures import build_denoiser
-from codenoise.core.diffusion.samplers import step_grid, step_shares
+from codenoise.core.diffusion.grid import step_grid, step_shares
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.engine import BLOCK, generate
 from codenoise.core.ensemble.expert import Expert

@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cosine
 from scipy.stats import kstest
 
-from codenoise.core.base.errors import CodenoiseError
-from codenoise.core.diffusion.samplers import sample, step_grid
+from codenoise.core.base.errors import EnsembleError
+from codenoise.core.diffusion.grid import step_grid
+from codenoise.core.diffusion.samplers import SAMPLERS
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.coherence import incoherence
 from codenoise.core.ensemble.noise import Trajectory, trajectory_noise
-from codenoise.core.ensemble.settings import BUILT_IN_SAMPLERS, EngineSettings
+from codenoise.core.ensemble.settings import EngineSettings
 
 Array = NDArray[np.float64]
 
@@ -79,7 +80,7 @@ def gaussian_run(sampler: str, steps: int, mean: float, sd: float) -> Array:
 
     x = torch.randn(20_000, 1, generator=generator, dtype=torch.float64)
     noise = torch.randn(20_000, steps - 1, 1, generator=generator) if sampler == "ddpm" else None
-    return sample(sampler, exact, x, levels, noise).numpy()
+    return SAMPLERS[sampler].run(exact, x, levels, noise).numpy()
 
 
 @pytest.mark.parametrize(
@@ -130,13 +131,13 @@ def test_second_order_samplers_converge_at_second_order(sampler: str) -> None:
 
 
 def test_unknown_sampler_is_refused() -> None:
-    with pytest.raises(CodenoiseError, match="'euler' is unknown; choose ddpm, ddim"):
-        sample("euler", lambda x, _: x, torch.zeros(1, 1), [0.5])
+    with pytest.raises(EnsembleError, match="'euler' is unknown; known: ddim, ddpm, dpm-sol"):
+        step_grid(linear_schedule().alpha_bar, 2, "euler")
 
 
 def test_step_grid_takes_both_ends_or_everything() -> None:
     alpha_bar = linear_schedule().alpha_bar
-    for sampler in BUILT_IN_SAMPLERS:
+    for sampler in SAMPLERS:
         np.testing.assert_array_equal(step_grid(alpha_bar, 1000, sampler), alpha_bar[::-1])
         grid = step_grid(alpha_bar, 7, sampler)
         assert len(grid) == 7

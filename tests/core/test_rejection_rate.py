@@ -18,12 +18,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import chi2, ncx2
 
-from codenoise.core.diffusion.samplers import step_grid, step_shares
+from codenoise.core.diffusion.grid import step_grid, step_shares
 from codenoise.core.diffusion.schedule import linear_schedule
-from codenoise.core.ensemble.calibrating import calibrate
 from codenoise.core.ensemble.engine import Generation, generate
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.expert import Expert
+from codenoise.core.ensemble.learning import calibrate
 from codenoise.core.ensemble.settings import EngineSettings
 
 Build = Callable[..., Expert]

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from codenoise.core.base.errors import DataError
 from codenoise.core.spaces.steps import (
-    STEPS,
+    STEP_KINDS,
     apply_steps,
     covered_features,
     fit_steps,
@@ -77,8 +77,8 @@ def real() -> dict[str, pd.DataFrame]:
 
 
 def test_every_kind_is_registered_under_its_name() -> None:
-    assert set(STEPS) == {*CASES, *SELECTIONS}
-    assert all(step.kind == kind for kind, step in STEPS.items())
+    assert set(STEP_KINDS) == {*CASES, *SELECTIONS}
+    assert all(step.kind == kind for kind, step in STEP_KINDS.items())
 
 
 # Inverses, gaps, training patients alone

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from codenoise.core.base.errors import DataError, EnsembleError
-from codenoise.core.diffusion.samplers import step_grid, step_shares
+from codenoise.core.diffusion.grid import step_grid, step_shares
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble import trace as module
 from codenoise.core.ensemble.engine import Generation, generate

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from codenoise.core.base.errors import EnsembleError
 from codenoise.core.ensemble.engine import generate
 from codenoise.core.ensemble.expert import Expert, Moments
+from codenoise.core.ensemble.familiarity import familiarity
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.ensemble.weights import (
     WEIGHTINGS,
-    familiarity,
     independent_product,
     inverse_mse,
     precision_gain,
@@ -68,7 +68,7 @@ def test_weights_of_impossible_errors_are_refused(errors: list[float]) -> None:
 
 
 def test_unknown_weighting_names_the_known(three: list[Expert]) -> None:
-    with pytest.raises(EnsembleError, match="'best' is unknown; choose one of: adaptive, fixed, i"):
+    with pytest.raises(EnsembleError, match="'best' is unknown; known: adaptive, fixed, i"):
         reliability_weights(EngineSettings("best"), three)
 
 

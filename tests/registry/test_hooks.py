@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib
 import shutil
 import sys
 import tomllib
@@ -8,7 +7,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import distributions
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -19,13 +18,21 @@ from codenoise.core.base.errors import ArtifactError, CodenoiseError, DataError
 from codenoise.core.cohort.cohort import Cohort, read_cohort, write_cohort
 from codenoise.core.cohort.tables import read_table
 from codenoise.core.diffusion.architectures import ARCHITECTURES, build_denoiser
-from codenoise.core.diffusion.samplers import ddim_step, sample
+from codenoise.core.diffusion.grid import step_grid
+from codenoise.core.diffusion.samplers import SamplingMethod
+from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.ensemble.weights import reliability_weights
 from codenoise.registry.authoring.bank import train_bank
 from codenoise.registry.authoring.bank_recipe import BankRecipe
 from codenoise.registry.installed.catalogues import Listed, listed
-from codenoise.registry.installed.code_plugins import TABLES, CodePlugins, load_code_plugins, need
+from codenoise.registry.installed.code_plugins import (
+    CodePlugins,
+    Kind,
+    known,
+    load_code_plugins,
+    need,
+)
 from codenoise.registry.installed.discovery import discover
 from codenoise.registry.installed.loading import load_expert
 
@@ -36,23 +43,18 @@ Install = Callable[..., None]
 
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Nothing is installed at first, and core's tables and modules are as they were afterwards."""
+    """Nothing is installed at first, and registers and modules are as they were afterwards."""
     sites = tmp_path / "sites"
     monkeypatch.setattr(
         "codenoise.registry.installed.code_plugins.distributions",
         lambda: distributions(path=sorted(map(str, sites.glob("*")))),
     )
-    tables = [
-        getattr(importlib.import_module(module), name)
-        for module, _, name in (place.partition(":") for place in TABLES.values())
-    ]
-    built_in, modules = [dict(table) for table in tables], set(sys.modules)
+    for kind in get_args(Kind):
+        monkeypatch.setattr(known(kind), "_things", {**known(kind)._things})
+    modules = set(sys.modules)
     load_code_plugins.cache_clear()
     yield
     load_code_plugins.cache_clear()
-    for table, names in zip(tables, built_in, strict=True):
-        table.clear()
-        table.update(names)
     for name in set(sys.modules) - modules:
         if name.startswith(("codenoise_example", "plugin_")):
             del sys.modules[name]
@@ -92,6 +94,9 @@ def example(install: Install, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
         return loaded
 
     return apply
+
+
+METHOD = "from codenoise.core.diffusion.samplers import SamplingMethod\n"
 
 
 def _adding(kind: str, names: str) -> str:
@@ -194,15 +199,32 @@ def test_example_weighting_weighs(example: Callable[[str], CodePlugins]) -> None
     assert weights.tolist() == [0, 1, 0]
 
 
-def test_example_sampler_takes_the_steps_of_ddim(example: Callable[[str], CodePlugins]) -> None:
-    step = example("sampler").of("samplers")["euler"]
-    need("samplers", "euler")
-    start, levels = torch.ones(4, 2), [0.1, 0.5, 0.9]
-    runs = [sample(name, lambda x, _: 0.5 * x, start, levels) for name in ("euler", "ddim")]
-    torch.testing.assert_close(*runs)
-    x, noise = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
-    for now, after in ((0.01, 0.3), (0.3, 0.9), (0.9, 1.0)):
-        torch.testing.assert_close(step(x, noise, now, after), ddim_step(x, noise, now, after))
+def test_example_sampler_follows_the_flow_at_second_order(
+    example: Callable[[str], CodePlugins],
+) -> None:
+    adams = example("sampler").of("samplers")["adams"]
+    need("samplers", "adams")
+    start = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
+    mean, variance = 0.7, 0.3
+    errors, asked = [], []
+    for steps in (50, 100, 200):
+        levels = step_grid(linear_schedule().alpha_bar, steps, "adams").tolist()
+
+        def exact(x: torch.Tensor, step: int, a: list[float] = levels) -> torch.Tensor:
+            asked.append(step)
+            residual = (1 - a[step]) ** 0.5 * (x - a[step] ** 0.5 * mean)
+            return residual / (a[step] * variance + 1 - a[step])
+
+        ends = adams.run(exact, start, levels, None)
+        # The flow keeps a Gaussian's quantiles: deviations shrink as the standard deviation does.
+        noise = (1 - levels[0]) / levels[0]
+        shrink = (variance / (variance + noise)) ** 0.5
+        right = mean + shrink * (start / levels[0] ** 0.5 - mean)
+        errors.append(float((ends - right).abs().max()))
+    assert asked == [*range(50), *range(100), *range(200)]  # one evaluation per step
+    assert errors[0] < 0.02
+    assert 2.8 < errors[0] / errors[1] < 6
+    assert 2.8 < errors[1] / errors[2] < 6
 
 
 @pytest.fixture
@@ -333,6 +355,10 @@ BREAKINGS = {
     "not-callable": (
         _adding("weightings", "{'mine': 3}"), "codenoise_weightings, 'mine': 3 cannot be called",
     ),
+    "not-sampler": (
+        _adding("samplers", "{'mine': 3}"),
+        "codenoise_samplers, 'mine': expected SamplingMethod, not 3",
+    ),
     "not-list": (
         _adding("sources", "{'mine': '/srv'}"),
         "codenoise_sources, 'mine': expected a list of folders and repositories",
@@ -343,19 +369,19 @@ BREAKINGS = {
     ),
     "built-in": (
         _adding("architectures", "{'new': len, 'unet': len}"),
-        "architectures: 'unet' is built in; a plugin cannot replace it",
+        "architecture 'unet' of bad 1.0 is already there, from codenoise; give it another name",
     ),
     "built-in-sampler": (
-        _adding("samplers", "{'ddim': len}"),
-        "samplers: 'ddim' is built in; a plugin cannot replace it",
+        METHOD + _adding("samplers", "{'ddim': SamplingMethod(len)}"),
+        "sampler 'ddim' of bad 1.0 is already there, from codenoise; give it another name",
     ),
     "built-in-weighting": (
         _adding("weightings", "{'stacked': len}"),
-        "weightings: 'stacked' is built in; a plugin cannot replace it",
+        "weighting 'stacked' of bad 1.0 is already there, from codenoise; give it another name",
     ),
     "built-in-ending": (
         _adding("readers", "{'.my.csv': len}"),
-        "readers: '.my.csv' is built in; a plugin cannot replace it",
+        "reader '.my.csv' of bad 1.0 is already there, from codenoise; give it another name",
     ),
 }  # fmt: skip
 
@@ -368,13 +394,13 @@ def test_broken_plugin_is_reported_and_breaks_no_other(
     install("aaa", _adding("weightings", "{'first': len}"))
     install("bad", source)
     install("zzz", _adding("weightings", "{'last': len}"))
-    tables = dict(ARCHITECTURES)
+    before = {name: ARCHITECTURES[name] for name in ARCHITECTURES}
     loaded = load_code_plugins()
     assert loaded.of("weightings") == {"first": len, "last": len}
     (broken,) = loaded.broken
     assert (broken.entry, broken.where, broken.remedy) == ("bad", "bad 1.0", "pip uninstall bad")
     assert broken.reason == f"{reason}{TAIL}"
-    assert tables == ARCHITECTURES
+    assert {name: ARCHITECTURES[name] for name in ARCHITECTURES} == before
     load_code_plugins.cache_clear()
     monkeypatch.setenv("CODENOISE_STRICT", "1")
     with pytest.raises(CodenoiseError) as caught:
@@ -406,11 +432,15 @@ def test_hooks_have_to_be_those_that_are_specified(
 
 
 def test_a_name_that_two_plugins_add_is_the_firsts(install: Install) -> None:
-    install("aaa", _adding("samplers", "{'mine': len}"))
-    install("bbb", _adding("samplers", "{'mine': max, 'yours': max}"))
+    install("aaa", METHOD + _adding("samplers", "{'mine': SamplingMethod(len)}"))
+    both = "{'yours': SamplingMethod(max), 'mine': SamplingMethod(max)}"
+    install("bbb", METHOD + _adding("samplers", both))
     loaded = load_code_plugins()
-    assert loaded.of("samplers") == {"mine": len}
-    assert loaded.broken[0].reason == f"samplers: 'mine' is also added by aaa 1.0{TAIL}"
+    assert loaded.of("samplers") == {"mine": SamplingMethod(len)}  # type: ignore[arg-type]
+    assert loaded.broken[0].reason == (
+        f"sampler 'mine' of bbb 1.0 is already there, from aaa 1.0; give it another name{TAIL}"
+    )
+    assert "yours" not in known("samplers")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from codenoise.core.spaces.steps.base import Step
 from codenoise.core.spaces.steps.filling import FillKnn, FillMedian
 from codenoise.core.spaces.steps.pipeline import (
-    STEPS,
+    STEP_KINDS,
     Recipe,
     apply_steps,
     fit_steps,
@@ -31,7 +31,7 @@ from codenoise.core.spaces.steps.transforms import (
 
 __all__ = [
     "MAX_FEATURE_GAPS",
-    "STEPS",
+    "STEP_KINDS",
     "Clip",
     "CopyRatio",
     "CountsFromLog2",

@@ -52,7 +52,7 @@ _CLASSES: tuple[type[Step], ...] = (
     VaryingFeatures,
     OutlierSamples,
 )
-STEPS: Mapping[str, type[Step]] = {step.kind: step for step in _CLASSES}
+STEP_KINDS: Mapping[str, type[Step]] = {step.kind: step for step in _CLASSES}
 
 
 Recipe = Sequence[tuple[str, Mapping[str, Option]]]
@@ -98,7 +98,7 @@ def fit_steps(train: pd.DataFrame, recipe: Recipe) -> tuple[Step, ...]:
     train
         Training patients x features, in the units of the first step; gaps are NaN.
     recipe
-        Kind, one of `STEPS`, and options of each step, in order.
+        Kind, one of `STEP_KINDS`, and options of each step, in order.
 
     Raises
     ------
@@ -240,6 +240,6 @@ def load_steps(
 
 
 def _step_class(kind: object) -> type[Step]:
-    if not isinstance(kind, str) or kind not in STEPS:
-        raise DataError(f"preprocessing step {kind!r} is unknown; known: {', '.join(STEPS)}")
-    return STEPS[kind]
+    if not isinstance(kind, str) or kind not in STEP_KINDS:
+        raise DataError(f"preprocessing step {kind!r} is unknown; known: {', '.join(STEP_KINDS)}")
+    return STEP_KINDS[kind]

@@ -15,7 +15,8 @@ from scipy.optimize import nnls
 from codenoise.core.base.errors import DataError
 from codenoise.core.base.metrics import energy_score, interval_coverage, r2_of_expectation
 from codenoise.core.base.threads import one_torch_thread
-from codenoise.core.diffusion.samplers import step_grid
+from codenoise.core.diffusion.grid import step_grid
+from codenoise.core.diffusion.samplers import DEFAULT_SAMPLER
 from codenoise.core.diffusion.schedule import linear_schedule, log_snr
 from codenoise.core.ensemble.calibration import (
     Calibration,
@@ -119,7 +120,7 @@ def calibrate(
     """
     entries: list[PatternCoefficients] = []
     product = composition == "product"
-    levels = step_grid(linear_schedule().alpha_bar, LEVELS, "dpm-solver++")
+    levels = step_grid(linear_schedule().alpha_bar, LEVELS, DEFAULT_SAMPLER)
     knots = np.quantile(log_snr(levels), np.linspace(0, 1, KNOTS))
     known = {t: _known_patients(ensemble, latents, t, minimum) for t in ensemble.targets}
     for target in known:
