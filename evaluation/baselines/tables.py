@@ -57,7 +57,7 @@ def type_mean(train: Side, _validation: Side, _seed: int) -> Predict:
     of_kind = np.stack([means(train.target[of > 0], overall) for of in train.kind.T])
 
     def predict(side: Side) -> Float32:
-        known = side.kind.any(axis=1)
+        known = side.kind.sum(axis=1) > 0
         return np.where(known[:, None], of_kind[side.kind.argmax(axis=1)], overall)
 
     return predict

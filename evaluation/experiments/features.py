@@ -80,13 +80,15 @@ def _measured(study: Study, target: str, conditions: tuple[str, ...]) -> list[Ro
     ):
         found, inside = distribution(test.target, draws, mirrored=mirrored)
         whole: Row = {"method": name, "cancer_type": ""}
-        rows.append(about | whole | measures(test.target, guess, kinds) | found)
+        rows.append({**about, **whole, **measures(test.target, guess, kinds), **found})
         for kind in pd.unique(kinds):
             of = kinds == kind
             if kind and of.sum() >= FEWEST_OF_A_TYPE:
                 own: Row = {"method": name, "cancer_type": kind, "patients": int(of.sum())}
                 covered = {"coverage": float(np.nanmean(inside[of]))}
-                rows.append(about | own | measures(test.target[of], guess[of], kinds[of]) | covered)
+                rows.append(
+                    {**about, **own, **measures(test.target[of], guess[of], kinds[of]), **covered}
+                )
     return rows
 
 

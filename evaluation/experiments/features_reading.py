@@ -75,8 +75,8 @@ def _reached(full: pd.DataFrame) -> Iterator[Claim]:
         r2 = own.set_index("method")["r2_pooled"]
         rivals = r2.reindex(list(TABLE_BASELINES)).dropna()
         if COHERENT in r2 and len(rivals):
-            best = rivals.idxmax()
-            listed.append(f"{target} {r2[COHERENT]:.3f} ({best} {rivals[best]:.3f})")
+            best = str(rivals.idxmax())
+            listed.append(f"{target} {r2[COHERENT]:.3f} ({best} {rivals.max():.3f})")
     if listed:
         yield Claim(
             f"From all other modalities completed values reach a pooled R2 of {', '.join(listed)}; "
