@@ -16,7 +16,11 @@ from codenoise.registry.authoring.bank_recipe import BankRecipe
 from codenoise.registry.authoring.building import Origin, build_space
 from codenoise.registry.authoring.project import manifest_path
 from codenoise.registry.contract.artifacts import identity_digest, verify_files
-from codenoise.registry.contract.manifest import AnyManifest, SpaceManifest, read_manifest
+from codenoise.registry.contract.manifest import (
+    AnyManifest,
+    SpaceManifest,
+)
+from codenoise.registry.contract.manifest_file import read_manifest
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from codenoise.core.ensemble.settings import (
 from codenoise.registry.contract.compatibility import usable
 from codenoise.registry.contract.manifest import (
     ExpertManifest,
-    explain,
 )
+from codenoise.registry.contract.manifest_file import explain
 from codenoise.registry.ensembles.explanation import nearest, why_none
 from codenoise.registry.ensembles.recipe import Coherence, ExpertChoice, Recipe, Sampler
 from codenoise.registry.ensembles.resolving import (

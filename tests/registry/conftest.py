@@ -29,8 +29,8 @@ from codenoise.registry.contract.manifest import (
     EXPERT_FILE,
     SPACE_FILE,
     ExpertManifest,
-    read_manifest,
 )
+from codenoise.registry.contract.manifest_file import read_manifest
 
 Content = dict[str, Any]
 PLUGINS = Path(__file__).parents[2] / "plugins"

@@ -17,7 +17,11 @@ from codenoise.core.cohort.tables import Table
 from codenoise.registry.authoring.bank import Ends, multis_of, train_bank
 from codenoise.registry.authoring.bank_recipe import BankRecipe, read_bank_recipe
 from codenoise.registry.authoring.bank_spaces import Outcome
-from codenoise.registry.contract.manifest import ExpertManifest, SpaceManifest, read_manifest
+from codenoise.registry.contract.manifest import (
+    ExpertManifest,
+    SpaceManifest,
+)
+from codenoise.registry.contract.manifest_file import read_manifest
 from codenoise.registry.ensembles.composing import compose
 from codenoise.registry.ensembles.resolving import load_ensemble
 from codenoise.registry.installed.discovery import discover

@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from codenoise.core.base.errors import ArtifactError
-from codenoise.registry.contract.manifest import ExpertManifest, SpaceManifest, read_manifest
+from codenoise.registry.contract.manifest import (
+    ExpertManifest,
+    SpaceManifest,
+)
+from codenoise.registry.contract.manifest_file import read_manifest
 
 Content = dict[str, Any]
 PLUGINS = Path(__file__).parents[2] / "plugins"

@@ -14,7 +14,11 @@ from codenoise.registry.authoring.project import (
     space_requirements,
     write_project,
 )
-from codenoise.registry.contract.manifest import ExpertManifest, SpaceManifest, read_manifest
+from codenoise.registry.contract.manifest import (
+    ExpertManifest,
+    SpaceManifest,
+)
+from codenoise.registry.contract.manifest_file import read_manifest
 from codenoise.registry.contract.plugin import Inventory, Plugin
 from codenoise.registry.contract.sources import Folder, Package
 from codenoise.registry.installed.discovery import discover
