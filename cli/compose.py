@@ -11,7 +11,7 @@ from typing import get_args
 import click
 
 from codenoise.cli.experts import warn_of_broken
-from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.cli.output import json_option, print_conditions, print_json, print_table
 from codenoise.core.base.errors import CodenoiseError
 from codenoise.core.ensemble.settings import (
     BUILT_IN_SAMPLERS,
@@ -22,6 +22,8 @@ from codenoise.core.ensemble.settings import (
     Precision,
 )
 from codenoise.registry.ensembles.composing import compose as compose_recipe
+from codenoise.registry.ensembles.composing import left_out
+from codenoise.registry.ensembles.conditions import carried
 from codenoise.registry.ensembles.explanation import Explained, explain_choice
 from codenoise.registry.ensembles.recipe import Coherence, Sampler, write_recipe
 from codenoise.registry.ensembles.resolving import resolve
@@ -122,6 +124,12 @@ from codenoise.registry.installed.discovery import discover
 )
 @click.option("--overwrite", is_flag=True, help="Replace the recipe if it is there.")
 @click.option("--dry-run", is_flag=True, help="Show the choice and write nothing.")
+@click.option(
+    "--commercial",
+    is_flag=True,
+    help="Leave out what is not cleared for commercial use: experts and spaces under licences that "
+    "forbid it, or that are not known.",
+)
 @click.option("--explain", is_flag=True, help="Say why each expert was taken or left.")
 @json_option
 def compose(
@@ -141,6 +149,7 @@ def compose(
     output: Path,
     overwrite: bool,
     dry_run: bool,
+    commercial: bool,
     explain: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
@@ -149,6 +158,7 @@ def compose(
     \b
     Example:
       codenoise compose --target rppa --target wsi --output ensemble.toml
+      codenoise compose --commercial --output product.toml
     """
     if output.exists() and not overwrite and not dry_run:
         raise CodenoiseError(f"{output} is already there; give another --output, or --overwrite")
@@ -162,6 +172,7 @@ def compose(
         recipe = compose_recipe(
             inventory,
             **asked,
+            commercial=commercial,
             weighting=weighting,
             weights=dict(map(_weight, weights)),
             composition=composition,
@@ -175,12 +186,19 @@ def compose(
                 precision=None if precision == "float32" else precision,
             ),
         )
-        chosen, _ = resolve(recipe, inventory)
+        chosen, spaces = resolve(recipe, inventory)
     except CodenoiseError:
         if explain and not as_json:
-            _print_explanation(list(explain_choice(inventory, [], **asked)))
+            _print_explanation(list(explain_choice(inventory, [], **asked, commercial=commercial)))
         raise
-    explanation = list(explain_choice(inventory, chosen, **asked)) if explain else []
+    explanation = (
+        list(explain_choice(inventory, chosen, **asked, commercial=commercial)) if explain else []
+    )
+    conditions = carried(chosen, spaces.values())
+    barred = [
+        {"kind": plugin.kind, "left out": plugin.reference, "why": why}
+        for plugin, why in (left_out(inventory, **asked) if commercial else ())
+    ]
     if not dry_run:
         write_recipe(recipe, output)
     rows = [
@@ -194,12 +212,19 @@ def compose(
         for plugin in chosen
     ]
     if as_json:
-        content = {"recipe": recipe.model_dump(mode="json"), "experts": rows}
+        content = {
+            "recipe": recipe.model_dump(mode="json"), "experts": rows, "conditions": conditions,
+        }  # fmt: skip
+        if commercial:
+            content["left_out"] = barred
         if explain:
             content["explanation"] = [asdict(one) for one in explanation]
         print_json(content)
         return
     print_table(rows, f"would be written to {output}" if dry_run else f"written to {output}")
+    print_conditions(conditions)
+    if barred:
+        print_table(barred, "left out, as not cleared for commercial use")
     if explain:
         _print_explanation(explanation)
     warn_of_broken(inventory.broken)

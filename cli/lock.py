@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.cli.output import json_option, print_conditions, print_json, print_table
 from codenoise.core.base.errors import CodenoiseError
 from codenoise.registry.contract.lock import lock_beside, lock_of, short, write_lock
 from codenoise.registry.contract.plugin import AnyPlugin
+from codenoise.registry.ensembles.conditions import carried
 from codenoise.registry.ensembles.recipe import read_recipe
 from codenoise.registry.ensembles.resolving import resolve
 from codenoise.registry.installed.discovery import discover
@@ -38,8 +39,9 @@ def lock(recipe: Path, overwrite: bool, as_json: bool) -> None:
     plugins: list[AnyPlugin] = [*experts, *spaces.values()]
     pinned = lock_of(plugins)
     write_lock(pinned, path)
+    conditions = carried(experts, spaces.values())
     if as_json:
-        print_json(pinned.model_dump(mode="json"))
+        print_json(pinned.model_dump(mode="json") | {"conditions": conditions})
         return
     rows = [
         {
@@ -51,3 +53,4 @@ def lock(recipe: Path, overwrite: bool, as_json: bool) -> None:
         for plugin in plugins
     ]
     print_table(rows, f"written to {path}")
+    print_conditions(conditions)

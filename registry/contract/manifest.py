@@ -118,8 +118,21 @@ class ConditionStats(Strict):
     covariance_factor: list[list[float]]
 
 
+class SourceLicense(Strict):
+    """Where a part of the data came from, and under which licence."""
+
+    name: Annotated[str, Field(min_length=1, description="The source, with its release.")]
+    license: Annotated[str, Field(min_length=1, description="SPDX expression.")]
+    url: Annotated[str, Field(description="Page of the source.")] = ""
+    covers: Annotated[str, Field(description="Which part of the data, such as a modality.")] = ""
+
+
 class Manifest(Strict):
-    """What expert and space manifests share."""
+    """What expert and space manifests share.
+
+    ``license`` is that of the whole. ``source_licenses``, since schema 1.1, says which source asks
+    for which part of it.
+    """
 
     schema_version: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
     name: Name
@@ -129,6 +142,7 @@ class Manifest(Strict):
     authors: Annotated[list[str], Field(min_length=1)]
     citation: str
     sources: list[str]
+    source_licenses: list[SourceLicense] = Field(default_factory=list)
     files: dict[FileName, FileEntry]
 
     @property

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from codenoise.core.base.errors import ArtifactError
 from codenoise.registry.contract.manifest import AnyManifest
 
-SCHEMA_MAJOR, SCHEMA_MINOR = 1, 0
+SCHEMA_MAJOR, SCHEMA_MINOR = 1, 1
 
 
 def read_manifest(path: Path, model: type[AnyManifest]) -> AnyManifest:
