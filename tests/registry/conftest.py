@@ -151,6 +151,8 @@ def _recipe(modalities: Sequence[str] = MODALITIES[:2], **fields: Any) -> BankRe
             "unit": "arbitrary units",
             "license": "CC0-1.0" if modality == "alpha" else "MIT",
             "sources": [f"{modality}: made up"],
+            "source_licenses": [{"name": f"Table of {modality}", "license": "CC0-1.0"}]
+            * (modality == "alpha"),
             "dim": 4,
         }
         for modality in modalities

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ import pytest
 
 from codenoise.core.base.errors import EnsembleError
 from codenoise.registry.contract.licences import COPYLEFT, NON_COMMERCIAL, SHARE_ALIKE, UNKNOWN
-from codenoise.registry.contract.manifest import ExpertManifest, SpaceManifest
 from codenoise.registry.ensembles.composing import compose, left_out
 from codenoise.registry.ensembles.conditions import carried, in_words, uncleared
 from codenoise.registry.ensembles.explanation import explain_choice
@@ -69,7 +67,7 @@ def test_conditions_of_an_expert_of_its_own_are_named_by_its_sources_or_by_itsel
         {"name": "A third", "license": "LicenseRef-Lab"},
     ]
     licence = "CC-BY-NC-4.0 AND MIT AND LicenseRef-Lab AND AGPL-3.0-only"
-    free = {"license": "CC0-1.0"}
+    free = {"license": "CC0-1.0", "source_licenses": []}
     inventory = installed(
         "cna-to-rppa",
         changed={
@@ -95,7 +93,7 @@ def test_a_source_binds_where_the_licence_of_the_whole_does_not_say_so(
 
 
 def test_without_conditions_it_says_so(installed: Callable[..., Inventory]) -> None:
-    free = {"license": "MIT"}
+    free = {"license": "MIT", "source_licenses": []}
     changed = {"tcga-cna": free, "tcga-rppa": free, "cna-to-rppa": free}
     inventory = installed("cna-to-rppa", changed=changed)
     got = carried(inventory.experts, inventory.spaces)
@@ -108,7 +106,7 @@ def test_commercial_leaves_out_experts_spaces_and_what_lives_in_them(
     # The first is free by its own licence but lives in a space that is not; of the second, nobody
     # knows; the third may be taken under another licence.
     changed = {
-        "wsi-to-rppa": {"license": "MIT"},
+        "wsi-to-rppa": {"license": "MIT", "source_licenses": []},
         "rna-to-rppa": {"license": "LicenseRef-Lab"},
         "cna-to-rppa": {"license": "CC-BY-NC-4.0 OR MIT"},
     }
@@ -161,13 +159,3 @@ def test_where_nothing_is_cleared_it_is_said_why(
         f"no {which} is cleared for commercial use: cna-to-wsi@0.1.0 is non-commercial "
         f"(CC-BY-NC-SA-4.0: wsi); ask "
     )
-
-
-def test_manifests_of_before_have_no_licences_of_sources(
-    installed: Callable[..., Inventory],
-) -> None:
-    inventory = installed("cna-to-rppa")
-    for plugin in inventory.plugins:
-        assert "source_licenses" not in json.loads(plugin.file.read_text())
-        assert isinstance(plugin.manifest, ExpertManifest | SpaceManifest)
-        assert plugin.manifest.source_licenses == []
