@@ -11,7 +11,15 @@ from typing import get_args
 import click
 
 from codenoise.cli.experts import warn_of_broken
-from codenoise.cli.output import json_option, print_conditions, print_json, print_table
+from codenoise.cli.options import (
+    dry_run_option,
+    json_option,
+    modality_option,
+    output_option,
+    overwrite_option,
+    targets_option,
+)
+from codenoise.cli.output import print_conditions, print_json, print_table
 from codenoise.core.base.errors import CodenoiseError
 from codenoise.core.ensemble.settings import (
     BUILT_IN_SAMPLERS,
@@ -32,13 +40,8 @@ from codenoise.registry.installed.discovery import discover
 
 
 @click.command()
-@click.option("--target", "targets", multiple=True, help="Modality to generate; all by default.")
-@click.option(
-    "--modality",
-    "modalities",
-    multiple=True,
-    help="Use only experts between these modalities; repeat for each.",
-)
+@targets_option()
+@modality_option("Use only experts between these modalities; repeat for each.")
 @click.option(
     "--expert",
     "experts",
@@ -114,16 +117,9 @@ from codenoise.registry.installed.discovery import discover
     show_default=True,
     help="Whether draws come in pairs from opposite noise, so that few have a steady mean.",
 )
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path),
-    default=Path("ensemble.toml"),
-    show_default=True,
-    help="Recipe to write.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace the recipe if it is there.")
-@click.option("--dry-run", is_flag=True, help="Show the choice and write nothing.")
+@output_option("Recipe to write.", "ensemble.toml")
+@overwrite_option("Replace the recipe if it is there.")
+@dry_run_option("Show the choice and write nothing.")
 @click.option(
     "--commercial",
     is_flag=True,

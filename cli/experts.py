@@ -9,7 +9,8 @@ from dataclasses import asdict
 import click
 
 from codenoise.cli.installing import add, export, remove
-from codenoise.cli.output import json_option, print_conditions, print_json, print_table
+from codenoise.cli.options import json_option
+from codenoise.cli.output import print_conditions, print_json, print_table
 from codenoise.cli.publish import new, package, publish
 from codenoise.core.base.errors import EnsembleError, first_few
 from codenoise.registry.contract.compatibility import Finding, findings, verified

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from codenoise.cli.output import json_option, print_conditions, print_json, print_table
+from codenoise.cli.options import PATH, json_option, overwrite_option
+from codenoise.cli.output import print_conditions, print_json, print_table
 from codenoise.core.base.errors import CodenoiseError
 from codenoise.registry.contract.lock import lock_beside, lock_of, short, write_lock
 from codenoise.registry.contract.plugin import AnyPlugin
@@ -17,8 +18,8 @@ from codenoise.registry.installed.discovery import discover
 
 
 @click.command()
-@click.argument("recipe", type=click.Path(path_type=Path), metavar="ENSEMBLE.TOML")
-@click.option("--overwrite", is_flag=True, help="Replace the lock if it is there.")
+@click.argument("recipe", type=PATH, metavar="ENSEMBLE.TOML")
+@overwrite_option("Replace the lock if it is there.")
 @json_option
 def lock(recipe: Path, overwrite: bool, as_json: bool) -> None:
     """Pin every expert and space of a recipe by version, source and digest, in a .lock beside it.

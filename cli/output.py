@@ -11,8 +11,6 @@ from typing import Any
 
 import click
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-
 
 def print_json(content: object) -> None:
     """Print as JSON; numbers that are none become null."""
