@@ -1,11 +1,15 @@
 # make demo: install as a user would and complete the example cohort.
 # make test: lint, types, layering and tests, as CI runs them.
+# make bank COHORT=folder: train what is not trained yet, and build the wheels of all of it.
 PYTHON ?= python3.11
 DEMO := .venv-demo/bin
 TEST := .venv-test/bin
 OUT := demo-output
+RECIPE ?= plugins/tcga.toml
+SPLIT ?= plugins/tcga_split.csv
+BANK ?= dist/projects
 
-.PHONY: demo test clean
+.PHONY: demo test bank clean
 
 demo: .venv-demo/installed
 	$(DEMO)/codenoise experts list
@@ -30,6 +34,14 @@ test: .venv-test/installed
 	$(PYTHON) -m venv --clear .venv-test
 	$(TEST)/pip install --quiet --constraint constraints.txt setuptools --editable ".[dev]"
 	touch $@
+
+bank: .venv-test/installed
+	@test -n "$(COHORT)" || { echo "say where the tables are: make bank COHORT=folder" >&2; exit 2; }
+	$(TEST)/codenoise train bank $(COHORT) --recipe $(RECIPE) --split $(SPLIT) --output $(BANK)
+	$(TEST)/codenoise train multi $(COHORT) --recipe $(RECIPE) --split $(SPLIT) --output $(BANK)
+	for project in $(BANK)/codenoise-*; do \
+		$(TEST)/codenoise experts package $$project --output dist --overwrite || exit 1; \
+	done
 
 clean:
 	rm -rf .venv-demo .venv-test $(OUT)

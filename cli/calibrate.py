@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from codenoise.cli.output import json_option, print_json, print_table, progress_bars
+from codenoise.cli.options import (
+    PATH,
+    cohort_argument,
+    draws_option,
+    dry_run_option,
+    json_option,
+    output_option,
+    overwrite_option,
+    seed_option,
+    split_option,
+)
+from codenoise.cli.output import print_json, print_table, progress_bars
 from codenoise.cli.reading import reading_options
 from codenoise.core.base.errors import CodenoiseError
 from codenoise.core.ensemble.settings import DEFAULT_WEIGHTING, Composition
@@ -21,14 +32,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("ensemble_path", metavar="ENSEMBLE", type=click.Path(path_type=Path))
-@click.argument("cohort", type=click.Path(path_type=Path))
-@click.option(
-    "--split",
-    "split_path",
-    type=click.Path(path_type=Path),
-    help="CSV of patient,split; only the patients of --part are used.",
-)
+@click.argument("ensemble_path", metavar="ENSEMBLE", type=PATH)
+@cohort_argument
+@split_option("CSV of patient,split; only the patients of --part are used.", required=False)
 @click.option(
     "--part",
     type=click.Choice(["validation", "test"]),
@@ -43,22 +49,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="product: scores add up, the prior takes the surplus; mean: the paper's weighted mean.",
 )
-@click.option(
-    "--draws",
-    type=click.IntRange(19),
-    default=39,
-    show_default=True,
-    help="Draws per patient behind the spread.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of noise and draws.")
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path),
-    help="Recipe to write; ENSEMBLE itself by default, with --overwrite.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace the recipe if it is there.")
-@click.option("--dry-run", is_flag=True, help="Show the evidence and write nothing.")
+@draws_option("Draws per patient behind the spread.", default=39, least=19)
+@seed_option("Seed of noise and draws.")
+@output_option("Recipe to write; ENSEMBLE itself by default, with --overwrite.")
+@overwrite_option("Replace the recipe if it is there.")
+@dry_run_option("Show the evidence and write nothing.")
 @reading_options
 @json_option
 def calibrate(

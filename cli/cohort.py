@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codenoise.cli.conflicts import conflicts
-from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.cli.options import PATH, check_free, json_option, modality_option, overwrite_option
+from codenoise.cli.output import print_json, print_table
 from codenoise.cli.reading import reading_options
 from codenoise.core.base.errors import CodenoiseError
 from codenoise.registry.installed.discovery import discover
@@ -29,15 +30,15 @@ cohort.add_command(conflicts)
 
 
 @cohort.command()
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--modality", "modalities", multiple=True, help="Look only at these; all by default.")
+@click.argument("path", type=PATH)
+@modality_option("Look only at these; all by default.")
 @reading_options
 @click.option(
     "--plot",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Draw which modalities patients have, as an UpSet plot (.png, .svg or .pdf).",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the picture if it is there.")
+@overwrite_option("Replace the picture if it is there.")
 @json_option
 def check(
     path: Path,
@@ -61,8 +62,7 @@ def check(
 
     if plot is not None:
         check_picture_name(plot)
-        if plot.exists() and not overwrite:
-            raise CodenoiseError(f"{plot} is already there; give another --plot, or --overwrite")
+        check_free(plot, overwrite, "--plot")
     spaces = _newest_spaces()
     features = {name: space.features for name, space in spaces.items()}
     given = read_cohort(path, modalities or None, features=features, **reading)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from codenoise.cli.output import json_option, print_json, progress_bars
+from codenoise.cli.options import PATH, check_free, json_option, output_option, overwrite_option
+from codenoise.cli.output import print_json, progress_bars
 from codenoise.cli.reading import reading_options
-from codenoise.core.base.errors import CodenoiseError, DataError, SpaceError
+from codenoise.core.base.errors import DataError, SpaceError
 from codenoise.registry.installed.discovery import discover
 
 if TYPE_CHECKING:
@@ -22,23 +23,15 @@ if TYPE_CHECKING:
 space_option = click.option(
     "--space", "name", required=True, help="Installed space, NAME or NAME@VERSION."
 )
-output_option = click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="File to write (.parquet, .csv, .tsv; text may be compressed).",
-)
-overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Replace the file if it is there."
-)
+OUTPUT = "File to write (.parquet, .csv, .tsv; text may be compressed)."
+OVERWRITE = "Replace the file if it is there."
 
 
 @click.command()
-@click.argument("table", type=click.Path(path_type=Path))
+@click.argument("table", type=PATH)
 @space_option
-@output_option
-@overwrite_option
+@output_option(OUTPUT, required=True)
+@overwrite_option(OVERWRITE)
 @reading_options
 @json_option
 def encode(
@@ -91,10 +84,10 @@ def _encoded(space: Space, path: Path, options: ReadOptions) -> tuple[pd.DataFra
 
 
 @click.command()
-@click.argument("latents", type=click.Path(path_type=Path))
+@click.argument("latents", type=PATH)
 @space_option
-@output_option
-@overwrite_option
+@output_option(OUTPUT, required=True)
+@overwrite_option(OVERWRITE)
 @json_option
 def decode(latents: Path, name: str, output: Path, overwrite: bool, as_json: bool) -> None:
     """Turn LATENTS, written by 'codenoise spaces encode', into features in the space's units.
@@ -121,8 +114,7 @@ def _check_output(output: Path, overwrite: bool) -> None:
     from codenoise.core.cohort.writing import check_table_name
 
     check_table_name(output)
-    if output.exists() and not overwrite:
-        raise CodenoiseError(f"{output} is already there; give another --output, or --overwrite")
+    check_free(output, overwrite)
 
 
 def _space(name: str) -> Space:

@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from codenoise.cli.output import json_option, print_json, print_table, progress_bars
+from codenoise.cli.options import (
+    PATH,
+    clinical_option,
+    cohort_argument,
+    dry_run_option,
+    json_option,
+    modality_option,
+    output_option,
+    overwrite_option,
+    seed_option,
+    split_option,
+)
+from codenoise.cli.output import print_json, print_table, progress_bars
 from codenoise.cli.reading import ensemble_option, reading_options
 from codenoise.cli.study import open_study
 from codenoise.core.base.errors import DataError
@@ -40,45 +52,27 @@ def evaluate() -> None:
 def _experiment_command(names: Sequence[str], called: str, summary: str) -> click.Command:
     """A command that runs some experiments and writes the report."""
 
-    @click.argument("cohort", type=click.Path(path_type=Path))
+    @cohort_argument
     @ensemble_option()
-    @click.option(
-        "--split",
-        "split_path",
-        type=click.Path(path_type=Path),
-        required=True,
-        help="CSV of patient,split: simple methods and classifiers learn from its training "
-        "patients, its test patients are measured.",
+    @split_option(
+        "CSV of patient,split: simple methods and classifiers learn from its training "
+        "patients, its test patients are measured."
     )
-    @click.option(
-        "--clinical",
-        "clinical_path",
-        type=click.Path(path_type=Path),
-        help="Table of cancer_type, stage, os_days, os_event. [default: the cohort's own]",
-    )
-    @click.option(
-        "--modality",
-        "modalities",
-        multiple=True,
-        help="Study only these. [default: the targets; of one target, its conditions too]",
-    )
-    @click.option(
-        "--output",
-        "-o",
-        type=click.Path(path_type=Path),
-        default="evaluation",
-        show_default=True,
-        help="Folder of results, figures and report; a run that was interrupted goes on there.",
+    @clinical_option("Table of cancer_type, stage, os_days, os_event. [default: the cohort's own]")
+    @modality_option("Study only these. [default: the targets; of one target, its conditions too]")
+    @output_option(
+        "Folder of results, figures and report; a run that was interrupted goes on there.",
+        "evaluation",
     )
     @click.option(
         "--runs",
         type=click.IntRange(1, 1000),
         help=f"Repetitions, each with a seed of its own. [default: {RUNS}, quick {QUICK_RUNS}]",
     )
-    @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first run.")
+    @seed_option("Seed of the first run.")
     @click.option("--quick", is_flag=True, help="Measure a part of everything, in some minutes.")
-    @click.option("--overwrite", is_flag=True, help="Delete the folder's results and start anew.")
-    @click.option("--dry-run", is_flag=True, help="Show what is left to measure; write nothing.")
+    @overwrite_option("Delete the folder's results and start anew.")
+    @dry_run_option("Show what is left to measure; write nothing.")
     @reading_options
     @json_option
     def command(
@@ -217,11 +211,11 @@ for _name, (_, _summary) in EXPERIMENTS.items():
 
 
 @evaluate.command()
-@click.argument("imputed", type=click.Path(path_type=Path))
+@click.argument("imputed", type=PATH)
 @click.option(
     "--truth",
     "truth_folder",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="Folder with the real tables of patients that were generated.",
 )

@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from codenoise.cli.output import json_option, print_json, print_table, progress_bars
+from codenoise.cli.options import (
+    PATH,
+    check_free,
+    cohort_argument,
+    draws_option,
+    dry_run_option,
+    json_option,
+    modality_option,
+    output_option,
+    overwrite_option,
+    seed_option,
+    targets_option,
+)
+from codenoise.cli.output import print_json, print_table, progress_bars
 from codenoise.cli.reading import ensemble_option, reading_options
 from codenoise.core.base.errors import CodenoiseError
 from codenoise.core.base.files import atomic_folder
@@ -24,42 +37,28 @@ if TYPE_CHECKING:
     from codenoise.core.ensemble.ensemble import Ensemble
     from codenoise.core.ensemble.imputation import Imputation
 
-folder_argument = click.Path(path_type=Path, file_okay=True)
-
 
 @click.command()
-@click.argument("cohort", type=folder_argument)
+@cohort_argument
 @ensemble_option()
-@click.option(
-    "--output", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write."
-)
-@click.option(
-    "--modality",
-    "modalities",
-    multiple=True,
-    help="Read only these tables of the cohort; all by default.",
-)
+@output_option("Folder to write.", required=True)
+@modality_option()
 @reading_options
-@click.option("--target", "targets", multiple=True, help="Complete only these modalities.")
-@click.option(
-    "--draws",
-    type=click.IntRange(2, 10_000),
-    default=10,
-    show_default=True,
-    help="Generated versions per patient; their mean is the completed value.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same result.")
+@targets_option("Complete only these modalities.")
+@draws_option(
+    "Generated versions per patient; their mean is the completed value.",
+    default=10, least=2, most=10_000,
+)  # fmt: skip
+@seed_option()
 @click.option("--save-draws", is_flag=True, help="Also write every draw, in features (parquet).")
 @click.option(
     "--trace",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Also write how far experts were apart at each step: values (.parquet), or a picture "
     "(.png, .svg or .pdf).",
 )
-@click.option(
-    "--overwrite", is_flag=True, help="Replace the output folder, and trace, of an earlier run."
-)
-@click.option("--dry-run", is_flag=True, help="Check the input, say what would be done, and stop.")
+@overwrite_option("Replace the output folder, and trace, of an earlier run.")
+@dry_run_option("Check the input, say what would be done, and stop.")
 @json_option
 def impute(
     cohort: Path,
@@ -100,8 +99,7 @@ def impute(
         raise CodenoiseError(f"{output} holds the cohort {cohort}; give another --output")
     if trace is not None:
         check_trace_name(trace)
-        if trace.exists() and not overwrite:
-            raise CodenoiseError(f"{trace} is already there; give another --trace, or --overwrite")
+        check_free(trace, overwrite, "--trace")
     recipe = read_recipe(recipe_path)
     inventory = discover()
     ensemble = load_ensemble(recipe, inventory)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.cli.options import PATH, check_free, json_option, output_option, overwrite_option
+from codenoise.cli.output import print_json, print_table
 from codenoise.core.base.errors import CodenoiseError, first_few
 from codenoise.registry.contract.compatibility import findings
 from codenoise.registry.contract.folders import spaces_of
@@ -23,7 +24,7 @@ from codenoise.registry.installed.store import remove as remove_item
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PATH)
 @json_option
 def add(folder: Path, as_json: bool) -> None:
     """Copy the expert or space of FOLDER into the local store, with the spaces it brings.
@@ -123,15 +124,8 @@ def _needing(item: StoreItem, inventory: Inventory) -> list[str]:
 
 
 @click.command()
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path),
-    default=Path("installed.lock"),
-    show_default=True,
-    help="File to write.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
+@output_option("File to write.", "installed.lock")
+@overwrite_option("Replace the file if it is there.")
 @json_option
 def export(output: Path, overwrite: bool, as_json: bool) -> None:
     """Write everything that is installed to a file: name, version, digest and source of each.
@@ -143,8 +137,7 @@ def export(output: Path, overwrite: bool, as_json: bool) -> None:
     Example:
       codenoise experts export --output installed.lock
     """
-    if output.exists() and not overwrite:
-        raise CodenoiseError(f"{output} is already there; give another --output, or --overwrite")
+    check_free(output, overwrite)
     lock = lock_of(discover(checksums=True).plugins)
     write_lock(lock, output)
     if as_json:

@@ -6,18 +6,20 @@ from pathlib import Path
 
 import click
 
-from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.cli.options import PATH, json_option, overwrite_option
+from codenoise.cli.output import print_conditions, print_json, print_table
 from codenoise.core.base.errors import CodenoiseError
 from codenoise.registry.contract.lock import lock_beside, lock_of, short, write_lock
 from codenoise.registry.contract.plugin import AnyPlugin
+from codenoise.registry.ensembles.conditions import carried
 from codenoise.registry.ensembles.recipe import read_recipe
 from codenoise.registry.ensembles.resolving import resolve
 from codenoise.registry.installed.discovery import discover
 
 
 @click.command()
-@click.argument("recipe", type=click.Path(path_type=Path), metavar="ENSEMBLE.TOML")
-@click.option("--overwrite", is_flag=True, help="Replace the lock if it is there.")
+@click.argument("recipe", type=PATH, metavar="ENSEMBLE.TOML")
+@overwrite_option("Replace the lock if it is there.")
 @json_option
 def lock(recipe: Path, overwrite: bool, as_json: bool) -> None:
     """Pin every expert and space of a recipe by version, source and digest, in a .lock beside it.
@@ -38,8 +40,9 @@ def lock(recipe: Path, overwrite: bool, as_json: bool) -> None:
     plugins: list[AnyPlugin] = [*experts, *spaces.values()]
     pinned = lock_of(plugins)
     write_lock(pinned, path)
+    conditions = carried(experts, spaces.values())
     if as_json:
-        print_json(pinned.model_dump(mode="json"))
+        print_json(pinned.model_dump(mode="json") | {"conditions": conditions})
         return
     rows = [
         {
@@ -51,3 +54,4 @@ def lock(recipe: Path, overwrite: bool, as_json: bool) -> None:
         for plugin in plugins
     ]
     print_table(rows, f"written to {path}")
+    print_conditions(conditions)

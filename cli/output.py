@@ -11,12 +11,17 @@ from typing import Any
 
 import click
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-
 
 def print_json(content: object) -> None:
     """Print as JSON; numbers that are none become null."""
     click.echo(json.dumps(plain_json(content), indent=2, allow_nan=False))
+
+
+def print_conditions(conditions: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+    """Print which conditions of use come with experts, in a line."""
+    from codenoise.registry.ensembles.conditions import in_words
+
+    click.echo(_printable(f"conditions of use: {in_words(conditions)}"))
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], title: str = "") -> None:
@@ -61,8 +66,12 @@ def _print_plain(
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return "-" if math.isnan(value) else f"{value:.3f}"
-    # Text from a plugin must not move the cursor.
-    return "".join(letter if letter.isprintable() else "?" for letter in str(value))
+    return _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    """Text without what could move the cursor, which a plugin must not."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def plain_json(content: object) -> object:

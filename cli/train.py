@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from codenoise.cli.output import json_option, print_json, print_table, progress_bars
+from codenoise.cli.options import (
+    PATH,
+    cohort_argument,
+    json_option,
+    output_option,
+    overwrite_option,
+    pair_options,
+    seed_option,
+    split_option,
+    targets_option,
+)
+from codenoise.cli.output import print_json, print_table, progress_bars
 from codenoise.cli.reading import reading_options
 from codenoise.core.base.errors import CodenoiseError, DataError, first_few
 
@@ -28,7 +39,7 @@ def train() -> None:
 
 
 @train.command()
-@click.argument("cohort", type=click.Path(path_type=Path))
+@cohort_argument
 @click.option(
     "--stratify",
     default="cancer_type",
@@ -41,15 +52,9 @@ def train() -> None:
     required=True,
     help="Modality that every test patient must have; repeat for several.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the shuffle.")
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="CSV to write: patient,split.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
+@seed_option("Seed of the shuffle.")
+@output_option("CSV to write: patient,split.", required=True)
+@overwrite_option("Replace the file if it is there.")
 @reading_options
 @json_option
 def split(
@@ -107,13 +112,11 @@ Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 def bank_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the arguments that training and fitting share."""
     options: Sequence[Decorator] = (
-        click.argument("cohort", type=click.Path(path_type=Path)),
-        click.option("--recipe", type=click.Path(path_type=Path), required=True,
+        cohort_argument,
+        click.option("--recipe", type=PATH, required=True,
                      help="TOML with modalities, licences and training settings."),
-        click.option("--split", "split_path", type=click.Path(path_type=Path), required=True,
-                     help="CSV of patient,split, from 'codenoise train split'."),
-        click.option("--output", "-o", type=click.Path(path_type=Path), required=True,
-                     help="Folder of plugin projects."),
+        split_option("CSV of patient,split, from 'codenoise train split'."),
+        output_option("Folder of plugin projects.", required=True),
         reading_options,
         json_option,
     )  # fmt: skip
@@ -157,8 +160,7 @@ def bank(
 
 @train.command()
 @bank_options
-@click.option("--condition", required=True, help="Modality to generate from.")
-@click.option("--target", required=True, help="Modality to generate.")
+@pair_options
 def expert(
     cohort: Path,
     recipe: Path,
@@ -181,7 +183,7 @@ def expert(
 
 @train.command()
 @bank_options
-@click.option("--target", "targets", multiple=True, help="Modality to generate; all by default.")
+@targets_option()
 @workers_option
 def multi(
     cohort: Path,

@@ -51,6 +51,7 @@ class Ensemble(LoadedEnsemble):
         composition: Composition = "mean",
         coherence: Coherence | None = None,
         sampler: Sampler | None = None,
+        commercial: bool = False,
     ) -> Self:
         """Load the newest usable expert of every ordered pair that ends in a target.
 
@@ -72,6 +73,7 @@ class Ensemble(LoadedEnsemble):
             composition=composition,
             coherence=coherence,
             sampler=sampler,
+            commercial=commercial,
         )
         return cls._loaded(recipe, inventory)
 

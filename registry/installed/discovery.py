@@ -23,8 +23,8 @@ from codenoise.registry.contract.manifest import (
     AnyManifest,
     ExpertManifest,
     SpaceManifest,
-    read_manifest,
 )
+from codenoise.registry.contract.manifest_file import read_manifest
 from codenoise.registry.contract.plugin import BrokenPlugin, Inventory, Plugin
 from codenoise.registry.contract.sources import Package
 from codenoise.registry.installed.store import StoreItem, items, read_item

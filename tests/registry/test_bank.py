@@ -17,7 +17,11 @@ from codenoise.core.cohort.tables import Table
 from codenoise.registry.authoring.bank import Ends, multis_of, train_bank
 from codenoise.registry.authoring.bank_recipe import BankRecipe, read_bank_recipe
 from codenoise.registry.authoring.bank_spaces import Outcome
-from codenoise.registry.contract.manifest import ExpertManifest, SpaceManifest, read_manifest
+from codenoise.registry.contract.manifest import (
+    ExpertManifest,
+    SpaceManifest,
+)
+from codenoise.registry.contract.manifest_file import read_manifest
 from codenoise.registry.ensembles.composing import compose
 from codenoise.registry.ensembles.resolving import load_ensemble
 from codenoise.registry.installed.discovery import discover
@@ -77,6 +81,7 @@ def test_bank_writes_a_project_for_every_space_and_ordered_pair(
 def test_trained_projects_hold_what_a_package_needs(trained: tuple[Path, list[Outcome]]) -> None:
     root, _ = trained
     assert sorted(_files(root / "codenoise-expert-alpha-to-beta")) == [
+        "LICENSE",
         "codenoise_expert_alpha_to_beta/README.md",
         "codenoise_expert_alpha_to_beta/__init__.py",
         "codenoise_expert_alpha_to_beta/denoiser.safetensors",
@@ -84,6 +89,7 @@ def test_trained_projects_hold_what_a_package_needs(trained: tuple[Path, list[Ou
         "pyproject.toml",
     ]
     assert sorted(_files(root / "codenoise-space-tiny-alpha")) == [
+        "LICENSE",
         "codenoise_space_tiny_alpha/README.md",
         "codenoise_space_tiny_alpha/__init__.py",
         "codenoise_space_tiny_alpha/encoder.safetensors",
@@ -119,6 +125,9 @@ def test_manifests_record_data_settings_and_people(
     assert manifest.license == "CC0-1.0 AND MIT"
     assert manifest.authors == ["A. Author"]
     assert manifest.sources == ["alpha: made up", "beta: made up"]
+    assert [one.model_dump() for one in manifest.source_licenses] == [
+        {"name": "Table of alpha", "license": "CC0-1.0", "url": "", "covers": "alpha"}
+    ]
     assert (manifest.training.cohort, manifest.training.n) == ("tiny", outcome.n_train)
     assert manifest.training.config.items() >= recipe.training.items()
     assert manifest.validation.n == outcome.n_validation
@@ -176,6 +185,7 @@ def test_project_files_parse_and_pin_their_spaces(trained: tuple[Path, list[Outc
         assert about["version"] == "0.1.0"
         assert content["tool"]["setuptools"]["packages"] == [package]
         assert (project / about["readme"]).is_file()
+        assert about["license-files"] == ["LICENSE"]
         kind = project.name.split("-")[1]
         name = project.name.removeprefix(f"codenoise-{kind}-")
         assert about["entry-points"] == {f"codenoise.{kind}s": {name: f"{package}:{kind}.json"}}
@@ -224,6 +234,19 @@ def test_model_card_says_so_where_the_expert_knows_nothing(
     outcomes = train_bank(tiny_recipe(), turned, tiny_split, tmp_path, experts=experts)
     assert outcomes[2].r2 <= 0
     assert warning in _card(tmp_path / name)
+
+
+def test_licences_of_sources_are_no_reason_to_train_again(
+    trained: tuple[Path, list[Outcome]], tiny_cohort: Cohort, tiny_split: Split, tiny_recipe: Make
+) -> None:
+    recipe = tiny_recipe()
+    described = {
+        name: entry.model_copy(update={"source_licenses": []})
+        for name, entry in recipe.modalities.items()
+    }
+    plain = recipe.model_copy(update={"modalities": described})
+    outcomes = train_bank(plain, tiny_cohort, tiny_split, trained[0])
+    assert {outcome.status for outcome in outcomes} == {"up to date"}
 
 
 def test_second_run_finds_everything_up_to_date_and_changes_nothing(

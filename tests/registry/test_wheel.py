@@ -61,12 +61,13 @@ def test_project_and_plain_folder_give_the_same_wheel(bank: Path, tmp_path: Path
         [f"{INNER}/{name}" for name in ("README.md", "__init__.py", "denoiser.safetensors",
                                         "expert.json")]
         + [f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt",
-                                         "top_level.txt")]
+                                         "licenses/LICENSE", "top_level.txt")]
     )  # fmt: skip
     with zipfile.ZipFile(wheel.path) as archive:
         assert archive.read(f"{INNER}/expert.json") == (EXPERT / INNER / "expert.json").read_bytes()
-    assert sorted(path.name for path in EXPERT.iterdir()) == ["codenoise_expert_cna_to_wsi",
-                                                              "pyproject.toml"]  # fmt: skip
+    assert sorted(path.name for path in EXPERT.iterdir()) == [
+        "LICENSE", "codenoise_expert_cna_to_wsi", "pyproject.toml",
+    ]  # fmt: skip
 
 
 def test_a_space_is_packaged_too(tmp_path: Path) -> None:
