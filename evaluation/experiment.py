@@ -49,12 +49,15 @@ class Claim:
         What the paper says to the same, measured on other patients; empty where it says nothing.
     agrees
         Whether our result agrees with the paper's; ``None`` where there is nothing to compare.
+    headline
+        Whether the experiment's verdict tells it.
     """
 
     text: str
     test: str
     paper: str = ""
     agrees: bool | None = None
+    headline: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,20 +107,26 @@ class Section:
 
     Attributes
     ----------
-    verdict
-        The answer to the question in one to three plain sentences with figures; where it
-        contradicts the paper it says so.
     claims, tables, figures
-        What the verdict stands on.
+        What was found.
     notes
         Definitions, what was left out and why; each a sentence or two.
     """
 
-    verdict: str
     claims: Sequence[Claim] = ()
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
     notes: Sequence[str] = ()
+
+    @property
+    def verdict(self) -> str:
+        """The answer to the question: its headline claims, and how many agree with the paper."""
+        said = [claim.text for claim in self.claims if claim.headline]
+        judged = [claim.agrees for claim in self.claims if claim.agrees is not None]
+        if judged:
+            against = len(judged) - sum(judged)
+            said.append(f"Set beside the paper's findings: {sum(judged)} agree, {against} do not.")
+        return " ".join(said) or "Nothing could be measured."
 
 
 @dataclass(frozen=True)

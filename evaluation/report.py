@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
@@ -19,6 +18,7 @@ from codenoise.core.base.optional import needed, quiet
 from codenoise.evaluation.experiment import Experiment, Figure, Section
 from codenoise.evaluation.experiments import EXPERIMENTS, experiment
 from codenoise.evaluation.running import left_out, read_about, read_table, seconds_of
+from codenoise.evaluation.templates import environment
 
 REPORT = "report.html"
 SUMMARY = "report.md"
@@ -79,9 +79,10 @@ def write_report(folder: Path, chapters: Sequence[Chapter] | None = None) -> Pat
         if chapter.section is not None
         for figure in chapter.section.figures
     }
-    environment = _environment()
+    renderer = environment()
+    renderer.filters |= {"cell": cell, "records": _records, "stem": stem, "breakable": _breakable}
     for template, name in (("report.html.j2", REPORT), ("report.md.j2", SUMMARY)):
-        text = environment.get_template(template).render(
+        text = renderer.get_template(template).render(
             about=about, chapters=chapters, pictures=pictures
         )  # fmt: skip
         with atomic_file(folder / name) as temporary:
@@ -124,23 +125,6 @@ def _draw(figure: Figure, folder: Path, name: str) -> str:
             content = base64.b64encode(path.read_bytes()).decode()
             made[kind] = f"data:{mime};base64,{content}"
     return min(made.values(), key=len)
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("codenoise.evaluation", "templates"),
-        autoescape=jinja2.select_autoescape(["html.j2"]),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "cell": cell,
-        "records": _records,
-        "stem": stem,
-        "breakable": _breakable,
-    }
-    return environment
 
 
 def cell(value: object) -> str:

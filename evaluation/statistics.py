@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from codenoise.core.base.errors import DataError
 from codenoise.core.base.optional import needed, quiet
@@ -27,14 +28,17 @@ class Comparison:
     p
         Its p-value; NaN where it could not be made.
     pairs
-        Columns ``first``, ``second``, ``difference`` (median of first less second over subjects),
-        ``p`` (Wilcoxon's signed-rank test, Holm-corrected over all pairs).
+        Columns ``first``, ``second``, ``p`` (Wilcoxon's signed-rank test, Holm-corrected over all
+        pairs).
+    measured
+        The measure of each subject (rows) by each method (columns).
     """
 
     subjects: int
     overall: str
     p: float
     pairs: pd.DataFrame
+    measured: pd.DataFrame
 
     def between(self, first: str, second: str) -> str:
         """The corrected test of two methods, ready to be read.
@@ -44,20 +48,32 @@ class Comparison:
         DataError
             If the two were not compared.
         """
-        for a, b, sign in ((first, second, 1), (second, first, -1)):
-            row = self.pairs[(self.pairs["first"] == a) & (self.pairs["second"] == b)]
-            if len(row):
-                difference = sign * float(row["difference"].iloc[0])
-                return (
-                    f"{first} - {second}: median {difference:+.3f}, Wilcoxon signed-rank, "
-                    f"{p_text(float(row['p'].iloc[0]))} after Holm, n = {self.subjects}"
-                )
-        raise DataError(f"{first} and {second} were not compared")
+        p = p_text(self.p_of(first, second))
+        return (
+            f"{first} - {second}: median {self.difference(first, second):+.3f}, Wilcoxon "
+            f"signed-rank, {p} after Holm, n = {self.subjects}"
+        )
+
+    def difference(self, first: str, second: str) -> float:
+        """Median over subjects of the first less the second."""
+        return float((self.measured[first] - self.measured[second]).median())
+
+    def p_of(self, first: str, second: str) -> float:
+        """The corrected p-value of two methods.
+
+        Raises
+        ------
+        DataError
+            If the two were not compared.
+        """
+        both = self.pairs[["first", "second"]].isin([first, second]).all(axis=1)
+        if first == second or not both.any():
+            raise DataError(f"{first} and {second} were not compared")
+        return float(self.pairs.loc[both, "p"].iloc[0])
 
     def significant(self, first: str, second: str, level: float = 0.05) -> bool:
-        """Whether the corrected test tells two methods apart."""
-        both = self.pairs[["first", "second"]].isin([first, second]).all(axis=1)
-        return bool((self.pairs.loc[both, "p"] < level).any())
+        """Whether the corrected test tells two methods apart; never where there was none."""
+        return len(self.pairs) > 0 and self.p_of(first, second) < level
 
 
 def compare(frame: pd.DataFrame, *, value: str, method: str, subject: list[str]) -> Comparison:
@@ -82,8 +98,8 @@ def compare(frame: pd.DataFrame, *, value: str, method: str, subject: list[str])
     if len(names) < 2:
         raise DataError(f"a comparison needs two methods; there are {names}")
     if len(wide) < FEWEST:
-        pairs = pd.DataFrame(columns=["first", "second", "difference", "p"])
-        return Comparison(len(wide), f"not tested: {len(wide)} subjects", np.nan, pairs)
+        pairs = pd.DataFrame(columns=["first", "second", "p"])
+        return Comparison(len(wide), f"not tested: {len(wide)} subjects", np.nan, pairs, wide)
     long = wide.reset_index(drop=True).rename_axis("subject").reset_index()
     long = long.melt("subject", var_name="method", value_name="value")
     pingouin = needed("pingouin", "comparing methods", extra="evaluation")
@@ -101,11 +117,8 @@ def compare(frame: pd.DataFrame, *, value: str, method: str, subject: list[str])
             )
     corrected = found["p_corr"] if "p_corr" in found else found["p_unc"]
     first, second = found["A"].astype(str), found["B"].astype(str)
-    differences = [float((wide[a] - wide[b]).median()) for a, b in zip(first, second, strict=True)]
-    pairs = pd.DataFrame(
-        {"first": first, "second": second, "difference": differences, "p": corrected}
-    )
-    return Comparison(len(wide), overall, p, pairs)
+    pairs = pd.DataFrame({"first": first, "second": second, "p": corrected})
+    return Comparison(len(wide), overall, p, pairs, wide)
 
 
 def p_text(p: float) -> str:
@@ -129,3 +142,22 @@ def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
         return float("nan"), float("nan")
     found = bootstrap((known,), np.mean, n_resamples=2000, rng=seed).confidence_interval
     return float(found.low), float(found.high)
+
+
+def effective_experts(weights: ArrayLike) -> float:
+    """Number of equally weighted experts with the same entropy: one to ``len(weights)``.
+
+    The exponential of Shannon's entropy in nats (Hill's number of order one). NaN where a weight is
+    unknown or none is positive.
+
+    Parameters
+    ----------
+    weights
+        Non-negative, shape ``(experts,)``; scaled to sum to one.
+    """
+    values = np.asarray(weights, dtype=np.float64)
+    total = float(values.sum())
+    if not np.all(np.isfinite(values)) or total <= 0:
+        return float("nan")
+    shares = values[values > 0] / total
+    return float(np.exp(-(shares * np.log(shares)).sum()))

@@ -29,8 +29,8 @@ PUBLISHED = "coherent, as published"
 MULTI = "multi-condition"
 SINGLE = "best single expert"
 BASELINE = "best simple baseline"
-# Fast ones: all six stand in docs/quality.md, where these are the strongest.
-SIMPLE = ("mean", "ridge", "mlp")
+METHODS = (COHERENT, PUBLISHED, SINGLE, MULTI, BASELINE)  # in the order of tables and figures
+SIMPLE = ("mean", "ridge", "mlp")  # fast ones: all six stand in docs/quality.md, these strongest
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,8 @@ class Study:
         Cohort of each part of the split: ``train``, ``validation`` and ``test``.
     clinical
         Clinical columns (``cancer_type``, ``stage``, ``os_days``, ``os_event``) of any patients.
-    runs
-        Repetitions of each measurement, each with a seed of its own.
-    seed
-        Seed of the first run; run ``r`` has ``seed + r``.
+    runs, seed
+        Repetitions of each measurement; run ``r`` has the seed ``seed + r``.
     quick
         Whether to measure a part of everything, in a few minutes.
     modalities
@@ -111,10 +109,8 @@ class Study:
         ----------
         ensemble, cohort, split, clinical, runs, seed, quick
             See the attributes.
-        called
-            What to call cohort and split in messages.
-        modalities
-            Those studied; by default see `studied`.
+        called, modalities
+            Cohort and split in messages; and those studied, by default see `studied`.
 
         Raises
         ------
@@ -165,9 +161,7 @@ class Study:
         found = {COHERENT: self.drawing(COHERENT, self.ensemble)}
         if self.published.experts:
             found[PUBLISHED] = self.drawing(PUBLISHED, self.published)
-            found[SINGLE] = replace(
-                found[PUBLISHED], name=SINGLE, generate=self._single_generator(self.published)
-            )
+            found[SINGLE] = replace(found[PUBLISHED], name=SINGLE, generate=self._single)
         multis = tuple(e for e in self.ensemble.experts if e.masked)
         if multis:
             found[MULTI] = self.drawing(MULTI, replace(self.published, experts=multis))
@@ -203,19 +197,16 @@ class Study:
             mirrored=ensemble.settings.mirrored,
         )
 
-    def _single_generator(self, pairs: Ensemble) -> Generate:
-        def generate(
-            target: str, conditions: Latents, patients: Sequence[str], draws: int, seed: int
-        ) -> Float32:
-            best = max(
-                pairs.experts_fitting(target, conditions), key=lambda expert: expert.validation_r2
-            )
-            alone = self.drawing(best.name, replace(pairs, experts=(best,)))
-            return alone.generate(
-                target, {m: conditions[m] for m in best.conditions}, patients, draws, seed
-            )
-
-        return generate
+    def _single(
+        self, target: str, conditions: Latents, patients: Sequence[str], draws: int, seed: int
+    ) -> Float32:
+        """Draw from the one of the published consensus that did best in validation."""
+        fitting = self.published.experts_fitting(target, conditions)
+        best = max(fitting, key=lambda expert: expert.validation_r2)
+        alone = self.drawing(best.name, replace(self.published, experts=(best,)))
+        return alone.generate(
+            target, {m: conditions[m] for m in best.conditions}, patients, draws, seed
+        )
 
     def _regress(
         self, target: str, conditions: Latents, patients: Sequence[str], _draws: int, _seed: int
@@ -270,10 +261,8 @@ class Study:
         ----------
         method
             What generates.
-        latents
-            Of every modality studied, for these patients.
-        patients
-            Ids.
+        latents, patients
+            Of every modality studied, for patients of these ids.
         missing
             Modalities taken away; at least one is left.
         draws, seed
@@ -282,7 +271,7 @@ class Study:
         Returns
         -------
         dict
-            For each of ``missing``, draws of shape ``(patients, draws, dim)``.
+            For each of ``missing``, draws ``(patients, draws, dim)``.
 
         Raises
         ------

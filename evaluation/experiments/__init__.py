@@ -1,4 +1,9 @@
-"""The experiments by name, in the order of a report; importing this loads none of them."""
+"""The experiments by name, in the order of a report; importing this loads none of them.
+
+A new one is a module with an ``EXPERIMENT`` (see `codenoise.evaluation.experiment`), a line below,
+and its definitions in ``templates/notes/NAME.md.j2``. `codenoise.evaluation.reading` words its
+claims and cells, `codenoise.evaluation.plotting` draws its figures.
+"""
 
 from __future__ import annotations
 

@@ -31,15 +31,7 @@ from codenoise.evaluation.experiments.completion_reading import (
     TASKS,
     section,
 )
-from codenoise.evaluation.study import (
-    BASELINE,
-    COHERENT,
-    MULTI,
-    Float32,
-    Method,
-    Study,
-    subsets,
-)
+from codenoise.evaluation.study import BASELINE, COHERENT, MULTI, Float32, Method, Study, subsets
 
 DRAWS = 10
 QUICK_TREES = 100

@@ -4,41 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from codenoise.evaluation.experiment import Claim, Figure, Section, Table
-from codenoise.evaluation.plotting import colour, figure
-from codenoise.evaluation.statistics import compare, interval
-from codenoise.evaluation.study import BASELINE, COHERENT, MULTI, PUBLISHED, SINGLE
+from codenoise.evaluation.plotting import grouped, legend, panels
+from codenoise.evaluation.reading import against, mean_sd, not_measured, notes, over, spread
+from codenoise.evaluation.statistics import interval
+from codenoise.evaluation.study import COHERENT, METHODS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
 FULL, ABLATED, LABEL_ONLY = "full", "ablated", "label only"
 DRAW, MEAN = "draw", "mean"
-METHODS = (COHERENT, PUBLISHED, MULTI, SINGLE, BASELINE)
-# The first measure of a task is the one that claims and verdict go by.
+# The first measure of a task is the one that the verdict goes by.
 TASKS = {
     "stage": {"macro_f1": "macro-F1", "balanced_accuracy": "balanced accuracy"},
     "survival": {"c_index": "C-index", "c_index_within": "C-index within cancer types"},
 }
 HARDLY = 0.05  # of a measure: what a full model must be above label only to have much to lose
-# The paper's patterns of which we know a figure, and what it says of them (REFERENCE.md, Anchors).
-PAPER_FALL = {
-    ("stage", frozenset({"rna", "wsi"})): "without RNA and WSI the macro-F1 of stage falls by .206",
-    ("survival", frozenset({"rna", "rppa", "wsi"})): (
+LOST, BACK = "is lost where modalities are taken away", "is gained over that by completing them"
+# The paper's figures of a task without some modalities (REFERENCE.md, Anchors).
+PAPER = {
+    ("stage", frozenset({"rna", "wsi"}), LOST): (
+        "without RNA and WSI the macro-F1 of stage falls by .206"
+    ),
+    ("survival", frozenset({"rna", "rppa", "wsi"}), LOST): (
         "without RNA, RPPA and WSI the C-index falls from .736 to .563"
     ),
-}
-PAPER_BACK = {
-    ("survival", frozenset({"rna", "rppa", "wsi"})): (
+    ("survival", frozenset({"rna", "rppa", "wsi"}), BACK): (
         "completing patients without RNA, RPPA and WSI lifts the C-index from .563 to about .66"
     ),
 }
-ELSEWHERE = "measured on other patients"
 COLUMNS = (
     "run", "seed", "cohort", "task", "missing", "size", "method", "value", "macro_f1",
     "balanced_accuracy", "c_index", "pairs", "c_index_within", "pairs_within", "patients",
@@ -51,229 +51,127 @@ def section(frame: pd.DataFrame) -> Section:
     frame = frame.reindex(columns=list(COLUMNS))
     for name in ("missing", "value"):  # an empty text may come back as missing
         frame[name] = frame[name].astype(object).where(frame[name].notna(), "")
-    said, claims, tables, figures = list[str](), list[Claim](), list[Table](), list[Figure]()
-    for cohort in frame["cohort"].dropna().unique():
-        of_cohort = frame[frame["cohort"] == cohort]
+    claims, tables, figures = list[Claim](), list[Table](), list[Figure]()
+    for cohort, of_cohort in frame.groupby("cohort", sort=False):
         drawn: list[tuple[str, str]] = []
-        for task, measures in TASKS.items():
-            for place, measure in enumerate(measures):
-                rows = of_cohort[(of_cohort["task"] == task) & of_cohort[measure].notna()]
-                if not {FULL, ABLATED} <= set(rows["method"]):
-                    continue
-                claims += _claims(rows, cohort, task, measure)
-                tables.append(_table(rows, cohort, task, measure))
-                drawn.append((task, measure))
-                if place == 0:
-                    said.append(_summary(rows, cohort, task, measure))
-                    tables.append(_kinds(rows, cohort, task, measure))
+        for task, measure in ((t, m) for t, measures in TASKS.items() for m in measures):
+            rows = of_cohort[(of_cohort["task"] == task) & of_cohort[measure].notna()]
+            if not {FULL, ABLATED} <= set(rows["method"]):
+                continue
+            what = f"{TASKS[task][measure]} of {task} ({cohort})"
+            claims += _claims(rows, what, task, measure)
+            tables += _tables(rows, what, task, measure)
+            drawn.append((task, measure))
         if drawn:
-            figures.append(_figure(of_cohort, cohort, drawn))
-    return Section(
-        " ".join(said) or "Nothing could be measured.", claims, tables, figures, _notes(frame)
-    )
+            figures.append(_figure(of_cohort, str(cohort), drawn))
+    return Section(claims, tables, figures, _notes(frame))
 
 
-def _of(rows: pd.DataFrame, method: str, measure: str, value: str | None = None) -> pd.Series[Any]:
-    """A measure by run and pattern; ``full`` and ``label only`` have one pattern, of no name."""
-    chosen = rows[rows["method"] == method]
-    if value is not None:
-        chosen = chosen[chosen["value"] == value]
-    found: pd.Series[Any] = chosen.set_index(["run", "missing"])[measure]
-    return found
+def _by_pattern(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """The measure by run and what is missing, a column a method; full and label only repeated.
+
+    Completed by the mean of draws.
+    """
+    kept = rows[rows["value"] != DRAW]
+    wide = kept.pivot_table(index=["run", "missing"], columns="method", values=measure, sort=False)
+    none = wide.index.get_level_values("missing") == ""
+    fixed = wide[none].droplevel("missing")
+    taken = wide[~none].copy()
+    for name in (FULL, LABEL_ONLY):
+        known = fixed.get(name, pd.Series(dtype=float))
+        taken[name] = known.reindex(taken.index.get_level_values("run")).to_numpy()
+    return taken
 
 
-def _lost(rows: pd.DataFrame, measure: str) -> pd.Series[Any]:
-    """Full less ablated, by run and pattern."""
-    full = _of(rows, FULL, measure).droplevel("missing")
-    ablated = _of(rows, ABLATED, measure)
-    there = full.reindex(ablated.index.get_level_values("run")).to_numpy()
-    lost: pd.Series[Any] = (there - ablated).dropna()
-    return lost
-
-
-def _regained(rows: pd.DataFrame, measure: str, method: str = COHERENT) -> pd.Series[Any]:
-    """Completed by the mean of draws less ablated, by run and pattern."""
-    return (_of(rows, method, measure, MEAN) - _of(rows, ABLATED, measure)).dropna()
-
-
-def _over_label(rows: pd.DataFrame, measure: str) -> pd.Series[Any]:
-    return (
-        _of(rows, FULL, measure).droplevel("missing")
-        - _of(rows, LABEL_ONLY, measure).droplevel("missing")
-    ).dropna()
-
-
-def _by_run(differences: pd.Series[Any]) -> tuple[float, float, float, int]:
-    """Mean over patterns and runs, its interval over runs, and how many runs."""
-    runs = differences.groupby(level="run").mean()
-    low, high = interval(runs.to_numpy())
-    return float(runs.mean()) if len(runs) else float("nan"), low, high, len(runs)
-
-
-def _test(low: float, high: float, runs: int) -> str:
-    if np.isnan(low):
-        return f"no interval: {runs} run(s), or no difference between runs"
-    return (
-        f"95% interval {low:+.3f} to {high:+.3f}, bootstrap (BCa) over {runs} runs, which differ "
-        f"in forest, training sample and draws; they share the test patients, whose sampling it "
-        f"does not cover"
-    )
-
-
-def _shown(low: float, high: float) -> bool | None:
-    """Whether a difference is shown to be above zero; unknown without an interval."""
-    return None if np.isnan(low) or np.isnan(high) else low > 0
-
-
-def _named(cohort: str, task: str, measure: str) -> str:
-    return f"{TASKS[task][measure]} of {task} ({cohort})"
-
-
-def _patterns(missing: set[str], known: dict[tuple[str, frozenset[str]], str], task: str) -> str:
-    """The pattern that the paper has a figure of, as these rows write it; empty where none."""
-    for pattern in sorted(missing):
-        if (task, frozenset(pattern.split("+"))) in known:
-            return pattern
-    return ""
-
-
-def _claims(rows: pd.DataFrame, cohort: str, task: str, measure: str) -> Iterator[Claim]:
-    what = _named(cohort, task, measure)
-    above, low, high, runs = _by_run(_over_label(rows, measure))
-    full = _of(rows, FULL, measure).mean()
-    yield Claim(
-        f"{what}: {full:.3f} with every modality real, {above:+.3f} against label only.",
-        _test(low, high, runs),
-    )
+def _claims(rows: pd.DataFrame, what: str, task: str, measure: str) -> Iterator[Claim]:
+    wide = _by_pattern(rows, measure)
     first = measure == next(iter(TASKS[task]))
-    for differences, label, known in (
-        (_lost(rows, measure), "is lost where modalities are taken away", PAPER_FALL),
-        (_regained(rows, measure), "is gained over that by completing them", PAPER_BACK),
-    ):
-        if not len(differences):
-            continue
-        mean, low, high, runs = _by_run(differences)
-        missing = set(differences.index.get_level_values("missing"))
-        yield Claim(
-            f"{what}: {mean:+.3f} {label}, mean of {len(missing)} patterns.",
-            _test(low, high, runs),
-        )
-        pattern = _patterns(missing, known, task) if first else ""
-        if pattern:
-            own = differences[differences.index.get_level_values("missing") == pattern]
-            mean, low, high, runs = _by_run(own)
-            yield Claim(
-                f"{what}, without {pattern}: {mean:+.3f} {label}.",
-                _test(low, high, runs),
-                paper=f"{known[task, frozenset(pattern.split('+'))]}; {ELSEWHERE}",
-                agrees=_shown(low, high),
-            )
-    yield from _between(rows, what, measure)
+    changes = {LOST: wide[FULL] - wide[ABLATED]}
+    if COHERENT in wide:
+        changes[BACK] = wide[COHERENT] - wide[ABLATED]
+    yield _balance(rows, wide, changes, what, headline=first)
+    for label, change in changes.items():
+        for pattern in sorted(set(wide.index.get_level_values("missing"))) if first else ():
+            paper = PAPER.get((task, frozenset(pattern.split("+")), label))
+            if paper:
+                own = change.xs(pattern, level="missing").dropna()
+                low, _ = interval(own.to_numpy())
+                yield Claim(
+                    f"{what}, without {pattern}: {own.mean():+.3f} {label}.",
+                    over(own, "runs"),
+                    paper=f"{paper}; measured on other patients",
+                    agrees=None if np.isnan(low) else low > 0,
+                )
+    yield from against(
+        rows[(rows["method"] == ABLATED) | (rows["value"] == MEAN)],
+        measure,
+        ["run", "missing"],
+        f"{what}, completed by the mean of draws",
+        things="runs x patterns of the same patients",
+        order=(ABLATED, *METHODS),
+    )
 
 
-def _between(rows: pd.DataFrame, what: str, measure: str) -> Iterator[Claim]:
-    compared = rows[(rows["method"] == ABLATED) | (rows["value"] == MEAN)]
-    names = [name for name in (ABLATED, *METHODS) if (compared["method"] == name).any()]
-    if len(names) < 2:
-        return
-    found = compare(compared, value=measure, method="method", subject=["run", "missing"])
-    means = compared.groupby("method")[measure].mean()
-    pairs = [
-        found.between(COHERENT, other)
-        for other in (ABLATED, MULTI, BASELINE)
-        if COHERENT in names and other in names and len(found.pairs)
-    ]
-    yield Claim(
-        f"{what}, mean over patterns and runs: "
-        + ", ".join(f"{name} {means[name]:.3f}" for name in names) + ".",
-        "; ".join([found.overall, *pairs])
-        + ". Subjects are runs x patterns, of the same patients: p holds for these patients only.",
-    )  # fmt: skip
-
-
-def _summary(rows: pd.DataFrame, cohort: str, task: str, measure: str) -> str:
-    full, label = (_of(rows, name, measure).mean() for name in (FULL, LABEL_ONLY))
-    patients = int(rows["patients"].max())
+def _balance(
+    rows: pd.DataFrame,
+    wide: pd.DataFrame,
+    changes: dict[str, pd.Series[float]],
+    what: str,
+    *,
+    headline: bool,
+) -> Claim:
+    """What there is to lose, what is lost, and what completing gives back."""
+    above = (wide[FULL] - wide[LABEL_ONLY]).groupby(level="run").first().dropna()
     text = (
-        f"{cohort}, {patients} test patients: {TASKS[task][measure]} of {task} is {full:.3f} with "
-        f"everything real and {label:.3f} from labels only"
+        f"{what}, {int(rows['patients'].max())} test patients: {wide[FULL].mean():.3f} with "
+        f"everything real, {above.mean():+.3f} against labels only "
+        f"({wide[LABEL_ONLY].mean():.3f})"
     )
-    above, low, _, _ = _by_run(_over_label(rows, measure))
-    if above < HARDLY or low <= 0:
-        trained = int(rows["trained"].max())
+    if above.mean() < HARDLY or interval(above.to_numpy())[0] <= 0:
         text += (
-            f", so that there is hardly a signal to lose (forests are taught on {trained} patients)"
+            f", so that there is hardly a signal to lose (forests are taught on "
+            f"{int(rows['trained'].max())} patients)"
         )
-    lost, low, high, _ = _by_run(_lost(rows, measure))
-    text += (
-        f"; taking modalities away {'costs' if lost > 0 else 'gains'} {abs(lost):.3f}"
-        f"{_certainty(low, high)}"
-    )
-    regained = _regained(rows, measure)
-    if len(regained):
-        back, low, high, _ = _by_run(regained)
-        text += (
-            f", and completing by the {COHERENT} {'gives back' if back > 0 else 'costs another'} "
-            f"{abs(back):.3f}{_certainty(low, high)}"
-        )
-    return f"{text}."
+    tests = [f"against labels only, {over(above, 'runs')}"]
+    verbs = {
+        LOST: ("taking modalities away", "costs", "gains"),
+        BACK: (f"completing by the {COHERENT}", "gives back", "costs another"),
+    }
+    for label, change in changes.items():
+        doing, up, down = verbs[label]
+        by_run = change.groupby(level="run").mean().dropna()
+        mean, (low, high) = by_run.mean(), interval(by_run.to_numpy())
+        text += f"; {doing} {up if mean > 0 else down} {abs(mean):.3f}"
+        text += " (not told apart from nothing)" if low <= 0 <= high else ""
+        tests.append(f"{doing}, {over(by_run, 'runs')}")
+    count = wide.index.get_level_values("missing").nunique()
+    return Claim(f"{text} (mean of {count} patterns).", "; ".join(tests), headline=headline)
 
 
-def _certainty(low: float, high: float) -> str:
-    if np.isnan(low):
-        return ""
-    return "" if low > 0 or high < 0 else " (not told apart from nothing)"
-
-
-def _spread(values: pd.Series[Any]) -> str:
-    if not len(values):
-        return "-"
-    sd = f" ± {values.std():.3f}" if len(values) > 1 else ""
-    return f"{values.mean():.3f}{sd}"
-
-
-def _order(rows: pd.DataFrame) -> list[str]:
-    there = set(rows["method"])
-    return [name for name in METHODS if name in there]
-
-
-def _table(rows: pd.DataFrame, cohort: str, task: str, measure: str) -> Table:
-    taken = rows[rows["missing"] != ""].sort_values("size", kind="stable")
-    cells = []
-    for pattern in taken["missing"].unique():
-        own = taken[taken["missing"] == pattern]
-        row = {"missing": pattern, ABLATED: _spread(_of(own, ABLATED, measure))}
-        cells.append(row | {m: _spread(_of(own, m, measure, MEAN)) for m in _order(rows)})
+def _tables(rows: pd.DataFrame, what: str, task: str, measure: str) -> Iterator[Table]:
     about = f"{int(rows['patients'].max())} test patients"
     if task == "survival":
         column = "pairs" if measure == "c_index" else "pairs_within"
         about += f", {int(rows['deaths'].max())} deaths, {int(rows[column].max())} comparable pairs"
-    return Table(
-        f"{_named(cohort, task, measure)} by what is missing, mean ± sd over "
-        f"{rows['run'].nunique()} runs: full {_spread(_of(rows, FULL, measure))}, label only "
-        f"{_spread(_of(rows, LABEL_ONLY, measure))}; {about}",
-        pd.DataFrame(cells),
-        note="Completed values are the means of ten draws.",
+    taken = rows[rows["missing"] != ""].sort_values("size", kind="stable")
+    ends = (
+        f"{name} {mean_sd(rows.loc[rows['method'] == name, measure])}"
+        for name in (FULL, LABEL_ONLY)
     )
-
-
-def _kinds(rows: pd.DataFrame, cohort: str, task: str, measure: str) -> Table:
-    def over_patterns(method: str, value: str) -> str:
-        return _spread(_of(rows, method, measure, value).groupby(level="run").mean())
-
-    cells = [
-        {
-            "method": m,
-            "mean of ten draws": over_patterns(m, MEAN),
-            "one draw": over_patterns(m, DRAW),
-        }
-        for m in _order(rows)
-    ]
-    return Table(
-        f"{_named(cohort, task, measure)}: completed by the mean of draws and by a single draw, as "
-        f"in the paper; mean over patterns, ± sd over runs",
-        pd.DataFrame(cells),
+    yield Table(
+        f"{what} by what is missing, mean ± sd over {rows['run'].nunique()} runs: "
+        f"{', '.join(ends)}; {about}",
+        spread(taken[taken["value"] != DRAW], ["missing"], measure, order=(ABLATED, *METHODS)),
     )
+    drawn = taken[taken["method"] != ABLATED]
+    if measure == next(iter(TASKS[task])) and len(drawn):
+        by_run = drawn.groupby(["method", "value", "run"], sort=False)[measure].mean().reset_index()
+        by_run["value"] = by_run["value"].map({MEAN: "mean of ten draws", DRAW: "one draw"})
+        yield Table(
+            f"{what}: completed by the mean of draws and by a single draw, as in the paper; mean "
+            f"over patterns, ± sd over runs",
+            spread(by_run, ["method"], measure, columns="value"),
+        )
 
 
 def _figure(rows: pd.DataFrame, cohort: str, drawn: Sequence[tuple[str, str]]) -> Figure:
@@ -291,59 +189,36 @@ def _figure(rows: pd.DataFrame, cohort: str, drawn: Sequence[tuple[str, str]]) -
 
 
 def _drawn(frame: pd.DataFrame, drawn: Sequence[tuple[str, str]]) -> Drawing:
-    lines = -(-len(drawn) // 2)
-    drawing, axes = figure(lines, min(2, len(drawn)), height=2.6 * lines + 0.5)
-    for axis, (task, measure) in zip(axes, drawn, strict=False):
-        rows = frame[(frame["task"] == task) & frame[measure].notna()]
-        names = [ABLATED, *_order(rows)]
-        sizes = sorted(rows.loc[rows["missing"] != "", "size"].unique())
-        width, seen = 0.8 / len(names), [_of(rows, n, measure).mean() for n in (FULL, LABEL_ONLY)]
-        for i, name in enumerate(names):
-            own = rows[(rows["method"] == name) & rows["value"].isin(["", MEAN])]
-            runs = own.groupby(["size", "run"])[measure].mean().groupby(level="size")
-            means, sds = runs.mean().reindex(sizes), runs.std().reindex(sizes).fillna(0)
-            places = np.arange(len(sizes)) + (i - (len(names) - 1) / 2) * width
-            axis.bar(
-                places, means, width, yerr=sds, label=name, color=colour(name, i),
-                error_kw={"linewidth": 0.8},
-            )  # fmt: skip
-            seen += [*(means - sds), *(means + sds)]
-        for name, place, style in zip((FULL, LABEL_ONLY), seen, ("-", ":"), strict=False):
+    drawing, axes = panels(len(drawn), 2, each=2.6)
+    for axis, (task, measure) in zip(axes, drawn, strict=True):
+        rows = frame[(frame["task"] == task) & frame[measure].notna() & (frame["value"] != DRAW)]
+        keys = ["size", "method", "run"]
+        runs = rows[rows["missing"] != ""].groupby(keys)[measure].mean().reset_index()
+        runs["size"] = runs["size"].astype(int)
+        names = [name for name in (ABLATED, *METHODS) if name in set(runs["method"])]
+        grouped(axis, runs, "size", measure, names, dots=False)
+        ends = [rows.loc[rows["method"] == name, measure].mean() for name in (FULL, LABEL_ONLY)]
+        for name, place, style in zip((FULL, LABEL_ONLY), ends, ("-", ":"), strict=True):
             axis.axhline(place, color="black", linewidth=1, linestyle=style, label=name)
+        of_bars = runs.groupby(["size", "method"])[measure]
+        mean, sd = of_bars.mean(), of_bars.std().fillna(0)
+        seen = [*ends, *(mean - sd), *(mean + sd)]
         axis.set_ylim(np.nanmin(seen) - 0.03, np.nanmax(seen) + 0.03)
-        axis.set_xticks(range(len(sizes)), [str(int(size)) for size in sizes])
         axis.set_xlabel("modalities missing", fontsize=8)
         axis.set_title(f"{task}: {TASKS[task][measure]}", fontsize=9, loc="left")
-    for axis in axes[len(drawn) :]:
-        axis.set_visible(False)
-    drawing.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=4,
-                   fontsize=8, frameon=False)  # fmt: skip
+    legend(drawing, axes[0], ncols=4, frameon=False)
     return drawing
 
 
 def _notes(frame: pd.DataFrame) -> list[str]:
-    notes = [
-        "Forests are taught on 80% of the real training patients that have every modality of the "
-        "cohort, drawn anew in each run, and tested on the test patients that do.",
-        "Ablated: what is missing is passed as missing. These forests have seen no missing value "
-        "in training, and send one to the side of a split that most training patients took. A "
-        "forest taught anew on what is left was not compared: it might do better than this, and "
-        "completed values are made of what is left too.",
-        "C-index: Harrell's, a higher predicted risk with shorter survival is concordant. Over all "
-        "patients it also rewards telling cancer types apart; within cancer types, only pairs of "
-        "one type count, so that it is the types' mean weighted by comparable pairs. One risk for "
-        "all gives one half by definition.",
-        "Label only: stage drawn at random with the training frequencies; one risk for all.",
+    trees = " or ".join(f"{n:.0f}" for n in sorted(frame["trees"].dropna().unique()))
+    counts = frame.groupby(["cohort", "task"], sort=False)["unknown"].max().reset_index()
+    return [
+        *notes("completion", trees=trees),
+        *(
+            f"{row.cohort}: {row.unknown:.0f} test patients of unknown {row.task} left out."
+            for row in counts[counts["unknown"] > 0].itertuples()
+        ),
+        *not_measured(frame, "task", "method"),
+        *not_measured(frame, "task", "method", reason="reason_within"),
     ]
-    trees = sorted(frame["trees"].dropna().unique())
-    if trees:
-        notes.append(f"Forests have {' or '.join(str(int(n)) for n in trees)} trees.")
-    for (cohort, task), rows in frame.groupby(["cohort", "task"], sort=False):
-        unknown = rows["unknown"].max()
-        if unknown > 0:
-            notes.append(f"{cohort}: {int(unknown)} test patients of unknown {task} left out.")
-    for column, what in (("reason", ""), ("reason_within", ", within cancer types")):
-        for reason, rows in frame.dropna(subset=[column]).groupby(column):
-            names = ", ".join(sorted(set(rows["method"])))
-            notes.append(f"Not measured ({rows['task'].iloc[0]}{what}; {names}): {reason}.")
-    return notes

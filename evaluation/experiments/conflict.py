@@ -34,24 +34,6 @@ CROSS = "cross-prediction"
 DIRECT = "conditions, no experts"
 OF_TRAJECTORIES = (RULE, DISTANCE, ADJUSTED, CLEAN)
 OF_EXPECTATIONS = (MAHALANOBIS, COSINE, CROSS, DIRECT)
-DEFINITIONS = {
-    RULE: "share of steps with a cosine distance of the experts' noise over the threshold (eq. 6)",
-    DISTANCE: "mean of that distance over the steps",
-    ADJUSTED: "each step's distance less its mean over validation patients, in units of its "
-    "standard deviation there, averaged over the steps",
-    CLEAN: "squared difference of the clean latents that two experts expect, in units of its mean "
-    "over validation patients at that noise level and dimension, averaged over dimensions, pairs "
-    "and the levels with more noise than signal",
-    MAHALANOBIS: "squared Mahalanobis length of the difference of two experts' expectations, by "
-    "its covariance over validation patients (Ledoit-Wolf), summed over pairs",
-    COSINE: "cosine distance of two experts' expectations of the target, each less its mean over "
-    "validation patients, averaged over pairs",
-    CROSS: "cosine distance of a condition and its expectation from another condition by the "
-    "expert between the two, each less its mean over validation patients, averaged over ordered "
-    "pairs; the target plays no part",
-    DIRECT: "log-likelihood of the conditions as unrelated less that as one patient's, by normal "
-    "distributions of training patients (Ledoit-Wolf); what there is to be found without experts",
-}
 
 
 def trajectory_scores(

@@ -1,15 +1,17 @@
-"""Reading of the prioritisation experiment: areas, their intervals, and what they say."""
+"""What the rows of the prioritisation experiment say: areas and their intervals."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from codenoise.evaluation.experiment import Claim, Figure, Section, Table
-from codenoise.evaluation.plotting import colour, figure
+from codenoise.evaluation.plotting import colour, legend, panels, spans
+from codenoise.evaluation.reading import mean_sd, not_measured, notes, present
 from codenoise.evaluation.study import COHERENT
 
 if TYPE_CHECKING:
@@ -23,218 +25,138 @@ COLUMNS = (
 SETTING = ["task", "missing", "filled", "method"]
 MEAN, DRAW = "mean of draws", "one draw"
 PAPER = "proposes acquisition by this score (Fig 4, S5)"
-NOTES = (
-    "Informed: patients get their real values in the order of the counterfactual score, the mean "
-    "over classes of the variance of the forest's class probabilities over 10 draws (survival: the "
-    "variance of its risk). Random: the mean of 20 random orders. Measured at every 10% of the "
-    "patients, among all of them. Patients not yet tested are filled with the mean of their draws, "
-    "which is what a user should take, or with one draw, which is the paper's generated value.",
-    "Draws come in mirrored pairs, which are not independent; the variance is that of the pairs' "
-    "midpoints and half-differences, which is unbiased all the same.",
-    "Area: informed less random, integrated over the fraction acquired (trapezoid rule), averaged "
-    "over runs, which differ in the seeds of forest and draws. Intervals are percentiles over "
-    "bootstrap samples of the patients, the same in every run and method; they are not corrected "
-    "for their number.",
-    "Association: Spearman correlation over patients of the score with how much the prediction "
-    "does change once the real values are there. Changed: share of patients whose predicted label "
-    "does.",
-)
 
 
 def section(frame: pd.DataFrame) -> Section:
     """Read the tidy rows of any methods, tasks and runs."""
     rows = frame.reindex(columns=list(COLUMNS))
-    summary = _summary(rows)
-    notes = [*NOTES, *_left_out(rows)]
-    if not len(summary):
-        return Section("Nothing could be measured; the notes say why.", notes=notes)
-    main = COHERENT if COHERENT in set(summary["method"]) else str(summary["method"].iloc[0])
-    own = summary[summary["method"] == main]
+    areas = _areas(rows)
+    if areas.empty:
+        return Section(notes=_notes(rows))
+    main = present(areas, (COHERENT,))[0]
+    own = areas[areas["method"] == main]
     return Section(
-        _verdict(own, main),
-        claims=[*_claims(own, main), *_differences(rows)],
-        tables=_tables(summary),
-        figures=[*_curve_figures(rows), _forest_figure(summary)],
-        notes=notes,
+        [_overall(own, main), *_by_task(own, main), *_differences(rows)],
+        [*_tables(areas)],
+        [*_curve_figures(rows), _area_figure(areas)],
+        _notes(rows),
     )
 
 
-def _summary(rows: pd.DataFrame) -> pd.DataFrame:
+def _areas(rows: pd.DataFrame) -> pd.DataFrame:
     """One row per task, missing modalities and method: means over runs, and the interval."""
-    areas = rows[(rows["kind"] == "area") & rows["value"].notna()]
-    means = areas.groupby(SETTING, sort=False).agg(
-        measure=("measure", "first"), area=("value", "mean"), sd=("value", "std"),
+    known = rows[(rows["kind"] == "area") & rows["value"].notna()]
+    means = known.groupby(SETTING, sort=False).agg(
+        measure=("measure", "first"), area=("value", "mean"),
+        cell=("value", partial(mean_sd, digits=4, sign="+")),
         completed=("completed", "mean"), real=("real", "mean"), changed=("changed", "mean"),
         association=("association", "mean"), runs=("run", "nunique"),
         patients=("patients", "first"), trained=("trained", "first"),
     )  # fmt: skip
     intervals = rows[rows["kind"] == "interval"].drop_duplicates(SETTING).set_index(SETTING)
-    return means.join(intervals[["low", "high"]]).reset_index()
+    found = means.join(intervals[["low", "high"]]).reset_index()
+    return found.assign(gain=found["real"] - found["completed"], span=_spans(found))
 
 
-def _counts(own: pd.DataFrame) -> tuple[int, int, int]:
-    """Settings where informed is ahead of random, behind it, and neither."""
-    ahead, behind = int((own["low"] > 0).sum()), int((own["high"] < 0).sum())
-    return ahead, behind, len(own) - ahead - behind
+def _spans(rows: pd.DataFrame) -> list[str]:
+    return [
+        "not available" if np.isnan([low, high]).any() else f"{low:+.4f} to {high:+.4f}"
+        for low, high in zip(rows["low"], rows["high"], strict=True)
+    ]
 
 
-def _verdict(own: pd.DataFrame, main: str) -> str:
-    ahead, behind, neither = _counts(own)
-    gains = own["real"] - own["completed"]
-    means = "; ".join(
-        f"{task}, {filled} {rows['area'].mean():+.4f}, and {gains[rows.index].mean():+.3f} "
-        f"{rows['measure'].iloc[0]} from testing everybody"
-        for (task, filled), rows in own.groupby(["task", "filled"], sort=False)
-    )
-    if ahead > behind + neither:
-        paper = "This agrees with the paper."
-    elif behind > ahead:
-        paper = "This contradicts the paper, where acquisition by score is ahead."
-    else:
-        paper = "The advantage that the paper shows is not established on these patients."
-    if (gains <= 0).mean() > 0.5:
-        paper += (
-            " In most settings the real values predict no better than the generated ones, so that "
-            "no order of testing could gain much."
-        )
-    return (
-        f"With the {main}, testing by counterfactual score was ahead of random order in {ahead} of "
-        f"{len(own)} settings, behind in {behind} and not told apart in {neither} (95% intervals "
-        f"over patients; by chance {0.05 * len(own):.1f} of them would exclude zero). Mean area "
-        f"between the curves, by task and what untested patients are filled with: {means}. {paper}"
-    )
-
-
-def _claims(own: pd.DataFrame, main: str) -> list[Claim]:
-    """A claim per task and missing modalities, and one per task of patients filled otherwise."""
-    claims = []
-    said = {True: "ahead of", False: "behind", None: "not told apart from"}
-    point = own["filled"] == MEAN if MEAN in set(own["filled"]) else own["filled"].notna()
-    for row in _records(own[point]):
-        agrees = True if row["low"] > 0 else False if row["high"] < 0 else None
-        claims.append(
-            Claim(
-                f"{row['missing']} missing, {row['task']}, filled with {row['filled']}: by score "
-                f"is {said[agrees]} random order, area {row['area']:+.4f} ({main}); the score's "
-                f"association with the change that testing brings is {row['association']:+.2f}.",
-                f"bootstrap over {row['patients']:.0f} patients, areas averaged over "
-                f"{row['runs']} run(s): 95% interval {_span(row['low'], row['high'])}, one of "
-                f"{len(own)}, uncorrected",
-                PAPER,
-                agrees,
-            )
-        )
-    for (task, filled), rows in own[~point].groupby(["task", "filled"], sort=False):
-        ahead, behind, neither = _counts(rows)
-        claims.append(
-            Claim(
-                f"{task}, filled with {filled}: by score is ahead of random order in {ahead} of "
-                f"{len(rows)} settings, behind in {behind} and not told apart in {neither} "
-                f"({main}).",
-                f"bootstrap over patients, 95% intervals, uncorrected; {_telling(rows)}",
-                PAPER,
-                True if ahead > behind + neither else False if behind > ahead else None,
-            )
-        )
-    return claims
-
-
-def _differences(rows: pd.DataFrame) -> list[Claim]:
-    """Whether the coherent ensemble's area differs from another method's, over all settings."""
-    claims = []
-    differences = rows[rows["kind"] == "difference"]
-    for other, group in differences.groupby("other", sort=False):
-        larger, smaller, neither = _counts(group)
-        claims.append(
-            Claim(
-                f"The area of the {COHERENT} is larger than that of {other} in {larger} of "
-                f"{len(group)} settings, smaller in {smaller} and not told apart in {neither}.",
-                f"paired bootstrap over patients, 95% intervals, uncorrected; {_telling(group)}",
-            )
-        )
-    return claims
+def _stands(rows: pd.DataFrame) -> tuple[str, bool | None]:
+    """In how many settings an interval lies above zero, below and across; which of it prevails."""
+    above, below = int((rows["low"] > 0).sum()), int((rows["high"] < 0).sum())
+    neither = len(rows) - above - below
+    prevails = True if above > below + neither else False if below > above else None
+    text = f"{above} of {len(rows)} settings, behind in {below} and not told apart in {neither}"
+    return text, prevails
 
 
 def _telling(rows: pd.DataFrame) -> str:
     """The intervals that exclude zero."""
-    telling = rows[(rows["low"] > 0) | (rows["high"] < 0)]
-    spans = [
-        f"{row['task']}, {row['missing']} missing, {row['filled']}: "
-        f"{_span(row['low'], row['high'])}"
-        for row in _records(telling)
+    told = rows.assign(span=_spans(rows))[(rows["low"] > 0) | (rows["high"] < 0)]
+    spans_of = [
+        f"{row.task}, {row.missing} missing, {row.filled}: {row.span}" for row in told.itertuples()
     ]
-    return f"excluding zero: {'; '.join(spans) or 'none'}"
+    return f"95% intervals, uncorrected; excluding zero: {'; '.join(spans_of) or 'none'}"
 
 
-def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for _, row in rows.iterrows()]
-
-
-def _span(low: float, high: float) -> str:
-    return "not available" if np.isnan([low, high]).any() else f"{low:+.4f} to {high:+.4f}"
-
-
-def _tables(summary: pd.DataFrame) -> list[Table]:
-    return [
-        Table(
-            f"{task}, untested patients filled with {filled}: {rows['measure'].iloc[0]} with all "
-            f"generated and with all real values, and the area between informed and random "
-            f"acquisition, mean +- sd over runs, with its 95% interval over patients",
-            _cells(rows),
-            f"{rows['patients'].iloc[0]:.0f} test patients; forests were trained on "
-            f"{_range(rows['trained'])} real patients. The paper's areas are not at hand.",
-        )
-        for (task, filled), rows in summary.groupby(["task", "filled"], sort=False)
-    ]
-
-
-def _cells(rows: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "missing": rows["missing"],
-            "method": rows["method"],
-            "all generated": rows["completed"].map("{:.3f}".format),
-            "all real": rows["real"].map("{:.3f}".format),
-            "area": [
-                f"{a:+.4f}" + ("" if np.isnan(sd) else f" +- {sd:.4f}")
-                for a, sd in zip(rows["area"], rows["sd"], strict=True)
-            ],
-            "95% interval": list(map(_span, rows["low"], rows["high"])),
-            "association": rows["association"].map("{:+.2f}".format),
-            "changed": ["-" if np.isnan(c) else f"{c:.0%}" for c in rows["changed"]],
-        }
+def _overall(own: pd.DataFrame, main: str) -> Claim:
+    return Claim(
+        f"With the {main}, testing by counterfactual score is ahead of random order in "
+        f"{_stands(own)[0]} (95% intervals over patients; by chance {0.05 * len(own):.1f} of them "
+        f"would exclude zero). Testing everybody improves predictions in "
+        f"{int((own['gain'] > 0).sum())} of them.",
+        f"bootstrap over patients, {_telling(own)}",
+        headline=True,
     )
 
 
-def _range(counts: pd.Series[float]) -> str:
-    low, high = int(counts.min()), int(counts.max())
-    return f"{low}" if low == high else f"{low} to {high}"
+def _by_task(own: pd.DataFrame, main: str) -> Iterator[Claim]:
+    for (task, filled), rows in own.groupby(["task", "filled"], sort=False):
+        stands, prevails = _stands(rows)
+        listed = "; ".join(f"{row.missing} missing {row.span}" for row in rows.itertuples())
+        low, high = rows["association"].min(), rows["association"].max()
+        yield Claim(
+            f"{task}, filled with {filled}: by score is ahead of random order in {stands} "
+            f"({main}); mean area {rows['area'].mean():+.4f}, and {rows['gain'].mean():+.3f} "
+            f"{rows['measure'].iloc[0]} from testing everybody. The score's association with the "
+            f"change that testing brings is {low:+.2f} to {high:+.2f}.",
+            f"bootstrap over {rows['patients'].iloc[0]:.0f} patients, areas averaged over "
+            f"{rows['runs'].iloc[0]} run(s), 95% intervals, uncorrected: {listed}",
+            PAPER,
+            prevails,
+        )
 
 
-def _curve_figures(rows: pd.DataFrame) -> list[Figure]:
+def _differences(rows: pd.DataFrame) -> Iterator[Claim]:
+    """Whether the coherent ensemble's area differs from another method's, over all settings."""
+    for other, group in rows[rows["kind"] == "difference"].groupby("other", sort=False):
+        yield Claim(
+            f"In area the {COHERENT} is ahead of {other} in {_stands(group)[0]}.",
+            f"paired bootstrap over patients, {_telling(group)}",
+        )
+
+
+def _tables(areas: pd.DataFrame) -> Iterator[Table]:
+    names = {
+        "missing": "missing", "method": "method", "completed": "all generated", "real": "all real",
+        "cell": "area", "span": "95% interval", "association": "association", "changed": "changed",
+    }  # fmt: skip
+    for (task, filled), rows in areas.groupby(["task", "filled"], sort=False):
+        low, high = int(rows["trained"].min()), int(rows["trained"].max())
+        trained = f"{low}" if low == high else f"{low} to {high}"
+        yield Table(
+            f"{task}, untested patients filled with {filled}: {rows['measure'].iloc[0]} with all "
+            f"generated and with all real values, and the area between informed and random "
+            f"acquisition, mean ± sd over runs, with its 95% interval over patients",
+            rows[list(names)].rename(columns=names),
+            f"{rows['patients'].iloc[0]:.0f} test patients; forests were trained on {trained} "
+            f"real ones.",
+        )
+
+
+def _curve_figures(rows: pd.DataFrame) -> Iterator[Figure]:
     curves = rows[rows["kind"] == "curve"]
-    return [
-        Figure(
+    for (task, filled), group in curves.groupby(["task", "filled"], sort=False):
+        yield Figure(
             f"prioritisation-curves-{task}-{filled}".replace("_", "-").replace(" ", "-"),
             f"{group['measure'].iloc[0]} of {task} over the fraction of patients tested, in order "
             f"of the score (solid) and in random order (dashed), untested patients filled with "
             f"{filled}; mean over {group['run'].nunique()} run(s), "
-            f"{group['patients'].iloc[0]:.0f} test patients, a panel per missing "
-            f"modalities with axes of its own.",
+            f"{group['patients'].iloc[0]:.0f} test patients, a panel per missing modalities with "
+            f"axes of its own.",
             f"Acquisition curves of {task} for {', '.join(group['missing'].unique())} missing.",
             partial(_draw_curves, group),
         )
-        for (task, filled), group in curves.groupby(["task", "filled"], sort=False)
-    ]
 
 
 def _draw_curves(curves: pd.DataFrame) -> Drawing:
-    patterns = list(curves["missing"].unique())
-    columns = min(3, len(patterns))
-    lines = -(-len(patterns) // columns)
-    made, axes = figure(lines, columns, height=2.4 * lines + 0.5)
-    for axis, missing in zip(axes, patterns, strict=False):
-        own = curves[curves["missing"] == missing]
+    by_pattern = list(curves.groupby("missing", sort=False))
+    drawing, axes = panels(len(by_pattern), 3, each=2.4)
+    for axis, (missing, own) in zip(axes, by_pattern, strict=True):
         for place, (method, values) in enumerate(own.groupby("method", sort=False)):
             for order, style in (("informed", "-"), ("random", "--")):
                 mean = values[values["order"] == order].groupby("fraction")["value"].mean()
@@ -245,59 +167,52 @@ def _draw_curves(curves: pd.DataFrame) -> Drawing:
         axis.set_title(f"{missing} missing", fontsize=9)
         axis.set_xlabel("fraction tested", fontsize=8)
         axis.set_ylabel(str(own["measure"].iloc[0]), fontsize=8)
-    for axis in axes[len(patterns) :]:
-        axis.set_axis_off()
-    handles, labels = axes[0].get_legend_handles_labels()
-    made.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=7, frameon=False)
-    return made
+    legend(drawing, axes[0], ncols=2, fontsize=7, frameon=False)
+    return drawing
 
 
-def _forest_figure(summary: pd.DataFrame) -> Figure:
+def _area_figure(areas: pd.DataFrame) -> Figure:
     return Figure(
         "prioritisation-areas",
         "Area between informed and random acquisition, mean over runs; bars: 95% interval over "
         "patients. Right of zero the score helps.",
         "Areas near or away from zero for every method and set of missing modalities.",
-        partial(_draw_areas, summary),
+        partial(_draw_areas, areas),
     )
 
 
-def _draw_areas(summary: pd.DataFrame) -> Drawing:
-    panels = list(summary.groupby(["filled", "task"], sort=False))
-    columns = summary["task"].nunique()
-    lines = -(-len(panels) // columns)
-    longest = max(len(own) for _, own in panels)
-    made, axes = figure(lines, columns, height=lines * (0.15 * longest + 0.9) + 0.4)
-    methods = list(summary["method"].unique())
-    for axis, ((filled, task), own) in zip(axes, panels, strict=False):
-        for place, row in enumerate(_records(own)):
-            shade = colour(row["method"], methods.index(row["method"]))
-            axis.plot([row["low"], row["high"]], [place, place], color=shade, linewidth=1.6)
-            axis.plot(row["area"], place, "o", color=shade, markersize=4)
+def _draw_areas(areas: pd.DataFrame) -> Drawing:
+    by_task = list(areas.groupby(["filled", "task"], sort=False))
+    longest = max(len(own) for _, own in by_task)
+    drawing, axes = panels(
+        len(by_task), areas["task"].nunique(), each=0.15 * longest + 0.9, extra=0.4
+    )
+    methods = list(areas["method"].unique())
+    for axis, ((filled, task), own) in zip(axes, by_task, strict=True):
+        places = pd.Series(np.arange(len(own)), own.index)
+        for i, method in enumerate(methods):
+            mine = own[own["method"] == method]
+            style = {"color": colour(method, i), "elinewidth": 1.6, "label": method}
+            spans(axis, mine, "area", places[mine.index].to_numpy(), **style)
         axis.axvline(0, color="#444444", linewidth=0.8)
-        places = pd.Series(np.arange(len(own)), own["missing"]).groupby(level=0, sort=False).mean()
-        axis.set_yticks(places, list(places.index))
+        middle = places.groupby(own["missing"], sort=False).mean()
+        axis.set_yticks(middle, list(middle.index))
         axis.invert_yaxis()
         axis.set_title(f"{task}, {filled}", fontsize=9)
         axis.set_xlabel(f"area ({own['measure'].iloc[0]})", fontsize=8)
-    for axis in axes[len(panels) :]:
-        axis.set_axis_off()
-    for place, method in enumerate(methods):
-        axes[0].plot([], [], "o-", color=colour(method, place), markersize=4, label=method)
-    made.legend(loc="outside lower center", ncols=3, fontsize=7, frameon=False)
-    return made
+    legend(drawing, axes[0], fontsize=7, frameon=False)
+    return drawing
 
 
-def _left_out(rows: pd.DataFrame) -> list[str]:
-    """Who and what is missing from the measurements, and why."""
-    notes = [
-        f"{task}: {counts['patients'].iloc[0]:.0f} test patients have every modality and a known "
-        f"outcome; {counts['without_outcome'].iloc[0]:.0f} more have no known outcome and are left "
-        f"out."
-        for task, counts in rows.groupby("task", sort=False)
+def _notes(rows: pd.DataFrame) -> list[str]:
+    """Definitions, and who and what is missing from the measurements, and why."""
+    counts = rows.groupby("task", sort=False)[["patients", "without_outcome"]].first()
+    return [
+        *notes("prioritisation"),
+        *(
+            f"{row.Index}: {row.patients:.0f} test patients have every modality and a known "
+            f"outcome; {row.without_outcome:.0f} more have no known outcome and are left out."
+            for row in counts.itertuples()
+        ),
+        *not_measured(rows, "missing", "task", "method"),
     ]
-    for row in _records(rows[rows["reason"].notna()]):
-        who = "" if pd.isna(row["method"]) else f", {row['method']}"
-        setting = f"{row['missing']} missing, {row['task']}{who}"
-        notes.append(f"Not measured: {setting}: {row['reason']}.")
-    return notes

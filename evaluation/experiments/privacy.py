@@ -19,12 +19,7 @@ from codenoise.evaluation.experiment import Experiment, Part, Row
 from codenoise.evaluation.experiments.fidelity import f1, precision_recall
 from codenoise.evaluation.experiments.privacy_attacks import attacks, matched
 from codenoise.evaluation.experiments.privacy_reading import section
-from codenoise.evaluation.experiments.unconditional import (
-    NARROWED,
-    OTHERS,
-    REAL,
-    compared_sets,
-)
+from codenoise.evaluation.experiments.unconditional import NARROWED, OTHERS, REAL, compared_sets
 from codenoise.evaluation.study import Study
 
 Float32 = NDArray[np.float32]

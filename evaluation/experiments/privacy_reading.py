@@ -2,50 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
-from codenoise.core.base.errors import DataError
 from codenoise.core.base.optional import needed
-from codenoise.evaluation.experiment import Claim, Section
+from codenoise.evaluation.experiment import Claim, Figure, Section, Table
 from codenoise.evaluation.experiments.privacy_attacks import (
     CONDITIONS,
     CONTROLS,
     COPIES,
+    NEAREST,
     NOTHING,
-)
-from codenoise.evaluation.experiments.privacy_figures import (
-    ATTACKS,
-    MEASURES,
-    PAPER,
-    attack_figure,
-    attack_table,
-    auc_text,
-    method_means,
-    null_table,
-    plane_figure,
-    target_table,
+    OWN,
+    REGRESSION,
 )
 from codenoise.evaluation.experiments.unconditional import (
     GENERATORS,
     NARROW,
     NARROWED,
     OTHERS,
+    REAL,
     TEST,
 )
-from codenoise.evaluation.statistics import Comparison, compare, interval, p_text
+from codenoise.evaluation.plotting import beside, clouds, colour, figure, legend, spans
+from codenoise.evaluation.reading import against, mean_sd, not_measured, notes, over, present
+from codenoise.evaluation.statistics import p_text
 from codenoise.evaluation.study import COHERENT, MULTI, PUBLISHED
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
 LEVEL = 0.05
+ORDER = (*GENERATORS, NARROWED, REGRESSION, TEST, OTHERS, *CONTROLS)
+MEASURES = {
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+    "energy_distance": "Energy distance",
+    "variance_ratio": "Variance ratio",
+}
+COMPARED = (PUBLISHED, MULTI, COHERENT, TEST, OTHERS)
+# Table 3 of the paper, measured on other patients.
+PAPER = {
+    PUBLISHED: {"f1": 0.0, "energy_distance": 2.11},
+    MULTI: {"f1": 0.14, "energy_distance": 1.01},
+}
+ON_OTHERS = "(Table 3), measured on other patients"
+ATTACKS = {NEAREST: "nearest of all generated", OWN: "the patient's own draws"}
+ATTACK = ["source", "method", "attack"]
 GIVEN = {
     NOTHING: "what is generated from nothing",
-    CONDITIONS: "what is generated for patients from their conditions",
+    CONDITIONS: "what is completed from conditions",
 }
 COLUMNS = (
     *("run", "seed", "target", "kind", "method", "patients", "source", "attack", "left_out"),
     *("auc", "low", "high", "p", "pca_x", "pca_y", "umap_x", "umap_y", "reason", *MEASURES),
 )
-ON_OTHERS = "(Table 3), measured on other patients"
 
 
 def section(frame: pd.DataFrame) -> Section:
@@ -54,20 +71,10 @@ def section(frame: pd.DataFrame) -> Section:
     fidelity = rows[(rows["kind"] == "fidelity") & rows["f1"].notna()]
     attacks = summary(rows[(rows["kind"] == "attack") & rows["auc"].notna()])
     points = rows[(rows["kind"] == "point") & rows["pca_x"].notna()]
-    tables, figures = [], []
-    if len(fidelity):
-        tables += [null_table(fidelity), target_table(fidelity)]
-    if len(points):
-        figures.append(plane_figure(points))
-    if len(attacks):
-        tables.append(attack_table(attacks))
-        figures.append(attack_figure(attacks))
-    verdict = " ".join([*_null_verdict(fidelity), *_attack_verdict(attacks)])
     return Section(
-        verdict or "Nothing could be measured.",
-        [*_order_claims(fidelity), *_level_claims(fidelity), *_attack_claims(attacks)],
-        tables,
-        figures,
+        [*_null_claims(fidelity), *_attack_claims(attacks)],
+        [*_null_tables(fidelity), *_attack_tables(attacks)],
+        [*_plane_figures(points), *_attack_figures(attacks)],
         _notes(rows, fidelity),
     )
 
@@ -87,242 +94,196 @@ def summary(attacks: pd.DataFrame) -> pd.DataFrame:
         ``low``, ``high`` averaged over runs. Runs share patients, so the interval stays that of one
         run. ``p`` is twice the median p-value over runs, which is valid however these depend on
         each other (Ruschendorf 1982), Holm-corrected over all attacks but the controls'; ``told``
-        is whether members were told apart at the level 0.05.
+        is whether members were told apart at the level 0.05. ``text`` is the AUC as it is read.
     """
-    keys = ["source", "method", "attack", "target"]
-    if attacks.empty:
-        return pd.DataFrame(columns=[*keys, "runs", "patients", "auc", "low", "high", "p", "told"])
     found = (
-        attacks.groupby(keys, sort=False)
+        attacks.groupby([*ATTACK, "target"], sort=False)
         .agg(
-            runs=("run", "nunique"),
-            patients=("patients", "median"),
-            auc=("auc", "mean"),
-            low=("low", "mean"),
-            high=("high", "mean"),
-            p=("p", "median"),
+            runs=("run", "nunique"), patients=("patients", "median"), auc=("auc", "mean"),
+            low=("low", "mean"), high=("high", "mean"), p=("p", "median"),
         )
         .reset_index()
-    )
+    )  # fmt: skip
     found["p"] = np.where(found["runs"] > 1, np.minimum(1, 2 * found["p"]), found["p"])
     tested = ~found["method"].isin(CONTROLS) & found["p"].notna()
     if tested.any():
         pingouin = needed("pingouin", "correcting for many attacks", extra="evaluation")
         found.loc[tested, "p"] = pingouin.multicomp(found.loc[tested, "p"], method="holm")[1]
     found["told"] = (found["p"] < LEVEL) & (found["auc"] > 0.5)
+    found["text"] = [f"{row.auc:.2f} [{row.low:.2f}, {row.high:.2f}]" for row in found.itertuples()]
     return found
 
 
-def _compared(fidelity: pd.DataFrame, measure: str) -> Comparison | None:
-    chosen = fidelity[fidelity["method"].isin([COHERENT, PUBLISHED, MULTI, TEST, OTHERS])]
-    try:
-        return compare(chosen, value=measure, method="method", subject=["run", "target"])
-    except DataError:  # of fewer than two methods there is nothing to say
-        return None
-
-
-def _order_claims(fidelity: pd.DataFrame) -> list[Claim]:
-    """The paper finds the consensus less like patients than the multi-condition model."""
-    means = method_means(fidelity)
-    claims = []
-    for position, (measure, name) in enumerate(
-        (("f1", "F1 of precision and recall"), ("energy_distance", "energy distance"))
-    ):
-        found = _compared(fidelity, measure)
-        if found is None or not {PUBLISHED, MULTI} <= set(means.index):
-            continue
-        ours, tested = means[measure], len(found.pairs) > 0
-        theirs = {method: values[position] for method, values in PAPER.items()}
-        same = (ours[PUBLISHED] < ours[MULTI]) == (theirs[PUBLISHED] < theirs[MULTI])
-        shown = [n for n in (PUBLISHED, MULTI, COHERENT, TEST, OTHERS) if n in ours]
-        figures = ", ".join(f"{n} {ours[n]:.2f}" for n in shown)
-        test = f"{found.overall}; {found.between(PUBLISHED, MULTI)}" if tested else found.overall
-        claims.append(
-            Claim(
-                f"Given nothing, {name} against training patients: {figures}.",
-                test,
-                f"{theirs[PUBLISHED]:g} for the consensus, {theirs[MULTI]:g} for the "
-                f"multi-condition model {ON_OTHERS}; compared is which is the larger, "
-                "where the test tells them apart",
-                bool(same) if found.significant(PUBLISHED, MULTI) else None,
-            )
-        )
-    return claims
-
-
-def _level_claims(fidelity: pd.DataFrame) -> list[Claim]:
-    """The paper finds that hardly anything generated from nothing is like a patient."""
-    means = method_means(fidelity)["f1"]
-    claims = []
+def _null_claims(fidelity: pd.DataFrame) -> Iterator[Claim]:
+    """The paper finds hardly anything like a patient, the consensus less so than the other."""
+    for measure, expected in (("f1", "below"), ("energy_distance", "above")):
+        theirs = [f"{PAPER[method][measure]:g}" for method in (PUBLISHED, MULTI)]
+        yield from against(
+            fidelity[fidelity["method"].isin(COMPARED)], measure, ["run", "target"],
+            f"{MEASURES[measure]} of what is generated from nothing against training patients",
+            things="runs and targets", one=PUBLISHED, order=COMPARED, headline=True,
+            paper=f"{theirs[0]} for the consensus, {theirs[1]} for the multi-condition model "
+            f"{ON_OTHERS}; compared is which is the larger, where the test tells them apart",
+            expected=(MULTI, expected),
+        )  # fmt: skip
+    means = fidelity.groupby("method")[["f1", "variance_ratio"]].mean()
     for method in (PUBLISHED, MULTI):
-        if method not in means or OTHERS not in means:
-            continue
-        share = means[method] / means[OTHERS]
-        values = fidelity.loc[fidelity["method"] == method, "f1"].to_numpy(dtype=np.float64)
-        low, high = interval(values)
-        verb = "does not reproduce" if share < 0.5 else "reproduces"
-        claims.append(
-            Claim(
-                f"Given nothing, {method} {verb} the population: its F1 is {share:.0%} of that of "
-                f"{OTHERS}.",
-                f"F1 {means[method]:.2f}, 95% bootstrap interval over runs and targets "
-                f"[{low:.2f}, {high:.2f}], n = {len(values)}",
-                f"F1 {PAPER[method][0]:g} {ON_OTHERS}",
+        if {method, OTHERS} <= set(means.index):
+            share = means["f1"][method] / means["f1"][OTHERS]
+            yield Claim(
+                f"Given nothing, {method} reaches an F1 of {means['f1'][method]:.2f}, {share:.0%} "
+                f"of that of {OTHERS}.",
+                _over_sets(fidelity, method),
+                f"F1 {PAPER[method]['f1']:g} {ON_OTHERS}; agrees below half of real patients' F1",
                 bool(share < 0.5),
+                headline=True,
             )
+    if {PUBLISHED, NARROWED} <= set(means.index):
+        yield Claim(
+            f"Narrowed to {NARROW:.0%} of the real variance, about what the paper's draws have, "
+            f"those of {PUBLISHED} ({means['variance_ratio'][PUBLISHED]:.0%}) have an F1 of "
+            f"{means['f1'][NARROWED]:.2f}.",
+            _over_sets(fidelity, NARROWED),
+            headline=True,
         )
-    return claims
 
 
-def _attack_claims(attacks: pd.DataFrame) -> list[Claim]:
-    claims = []
-    for source, given in GIVEN.items():
-        for method in GENERATORS:
-            chosen = attacks[(attacks["source"] == source) & (attacks["method"] == method)]
-            if chosen.empty:
-                continue
-            worst = chosen.iloc[int(chosen["auc"].argmax())]
-            verb = "tells" if chosen["told"].any() else "does not tell"
-            claims.append(
-                Claim(
-                    f"{method}: {given} {verb} training patients from others; the strongest attack "
-                    f"({worst['target']}, {ATTACKS[worst['attack']]}) has AUC {auc_text(worst)}.",
-                    f"Mann-Whitney, {p_text(float(worst['p']))} after Holm over all attacks, "
-                    f"n = {worst['patients']:.0f}; {int(chosen['told'].sum())} of {len(chosen)} "
-                    "attacks with p < .05",
-                )
-            )
+def _over_sets(fidelity: pd.DataFrame, method: str) -> str:
+    return over(fidelity.loc[fidelity["method"] == method, "f1"], "runs and targets", ".2f")
+
+
+def _attack_claims(attacks: pd.DataFrame) -> Iterator[Claim]:
+    real = attacks[~attacks["method"].isin(CONTROLS)]
+    if len(real):
+        yield replace(_attack_claim(real, "Of all that is released"), headline=True)
+    for (source, method), own in real.groupby(["source", "method"], sort=False):
+        yield _attack_claim(own, f"Of {GIVEN[str(source)]} by {method}")
     copies = attacks[attacks["method"] == COPIES]
     if len(copies):
-        claims.append(
-            Claim(
-                "The attack finds a leak where there is one: on copies of the training patients it "
-                f"has AUC {copies['auc'].min():.2f} (the least over targets).",
-                f"bootstrap interval over patients from {copies['low'].min():.2f}, "
-                f"n = {copies['patients'].min():.0f}",
-            )
+        yield Claim(
+            "The attack finds a leak where there is one: on copies of the training patients it "
+            f"has AUC {copies['auc'].min():.2f} (the least over targets).",
+            f"bootstrap interval over patients from {copies['low'].min():.2f}, "
+            f"n = {copies['patients'].min():.0f}",
         )
-    return claims
 
 
-def _null_verdict(fidelity: pd.DataFrame) -> list[str]:
-    means = method_means(fidelity)
-    shown = [name for name in (PUBLISHED, MULTI, COHERENT) if name in means.index]
-    if not shown:
-        return []
-    figures = "; ".join(
-        f"{name} F1 {means['f1'][name]:.2f}, energy distance {means['energy_distance'][name]:.2f}"
-        for name in [*shown, *(name for name in (TEST, OTHERS) if name in means.index)]
+def _attack_claim(attacks: pd.DataFrame, which: str) -> Claim:
+    worst, told = attacks.iloc[int(attacks["auc"].argmax())], int(attacks["told"].sum())
+    return Claim(
+        f"{which}, {told} of {len(attacks)} membership attacks tell training patients from others "
+        f"after correction; the highest AUC is {worst['text']} ({worst['method']}, "
+        f"{worst['target']} from {worst['source']}, {ATTACKS[worst['attack']]}).",
+        f"Mann-Whitney, {p_text(float(worst['p']))} after Holm over all attacks, "
+        f"n = {worst['patients']:.0f}",
     )
-    said = [f"Given nothing, against training patients: {figures}."]
-    if {PUBLISHED, MULTI} <= set(shown):
-        said.append(_order_text(means, _compared(fidelity, "f1")))
-    if OTHERS in means.index:
-        said += _level_text(means)
-    return said
 
 
-def _order_text(means: pd.DataFrame, found: Comparison | None) -> str:
-    less = bool(means["f1"][PUBLISHED] < means["f1"][MULTI])
-    farther = bool(means["energy_distance"][PUBLISHED] > means["energy_distance"][MULTI])
-    if less and farther:
-        text = "As in the paper, the consensus of pair experts is less like the population than "
-        text += "the multi-condition model by both measures"
-    elif less or farther:
-        text = "The two measures disagree on which is less like the population, where the paper "
-        text += "has the consensus less so than the multi-condition model by both"
-    else:
-        text = "Against the paper, the consensus of pair experts is no less like the population "
-        text += "than the multi-condition model by either measure"
-    if found is None or found.pairs.empty:
-        return f"{text} (too few runs and targets to test)."
-    known = "is" if found.significant(PUBLISHED, MULTI) else "is not"
-    return f"{text} (the difference in F1 {known} significant)."
-
-
-def _level_text(means: pd.DataFrame) -> list[str]:
-    """Whether anything like a patient comes from nothing, where the paper says hardly."""
-    shares = {
-        name: means["f1"][name] / means["f1"][OTHERS]
-        for name in (PUBLISHED, MULTI)
-        if name in means.index
+def _null_tables(fidelity: pd.DataFrame) -> Iterator[Table]:
+    """What is generated from nothing: in all (the paper's Table 3), and target by target."""
+    if fidelity.empty:
+        return
+    order = present(fidelity, ORDER)
+    by_run = fidelity.groupby(["method", "run"])[list(MEASURES)].mean().groupby(level="method")
+    cells = by_run.agg(partial(mean_sd, digits=2)).loc[order]
+    paper = pd.DataFrame.from_dict(PAPER, orient="index").rename(columns=MEASURES)
+    whole = cells.rename(columns=MEASURES).join(paper.add_suffix(" in the paper"))
+    yield Table(
+        "What is generated from nothing, against as many real training patients: mean over "
+        "targets, ± its standard deviation over runs",
+        whole.rename_axis("Set").reset_index(),
+    )
+    means = {
+        f"{target} ({what})": rows.groupby("method")[measure].mean()
+        for target, rows in fidelity.groupby("target", sort=False)
+        for measure, what in (("f1", "F1"), ("energy_distance", "distance"))
     }
-    alike = {name: share for name, share in shares.items() if share >= 0.5}
-    if not alike:
-        return [
-            "As in the paper, hardly anything that is generated from nothing is like a patient."
-        ]
-    listed = " and ".join(f"{name} ({share:.0%})" for name, share in alike.items())
-    said = [
-        f"Against the paper, whose low F1 it takes for privacy, plausible patients do come from "
-        f"nothing here: in share of the F1 of {OTHERS}, {listed}. That tells of the population "
-        "and, by itself, of nobody in it."
-    ]
-    if PUBLISHED in alike and NARROWED in means.index:
-        f1, ratio = means["f1"], means["variance_ratio"]
-        falls = f1[NARROWED] < f1[PUBLISHED] / 2
-        said.append(
-            f"Narrowed to {NARROW:.0%} of the real variance, about what the paper's draws have, "
-            f"the same draws ({ratio[PUBLISHED]:.0%}) "
-            + (
-                f"fall to F1 {f1[NARROWED]:.2f}: over-confidence alone gives so low an F1."
-                if falls
-                else f"keep F1 {f1[NARROWED]:.2f}: over-confidence does not explain so low an F1."
-            )
+    yield Table(
+        "F1 and energy distance of what is generated from nothing, by target; mean over runs",
+        pd.DataFrame(means).loc[order].rename_axis("Set").reset_index(),
+    )
+
+
+def _attack_tables(attacks: pd.DataFrame) -> Iterator[Table]:
+    if attacks.empty:
+        return
+    marked = attacks.assign(text=attacks["text"] + attacks["told"].map({True: "*", False: ""}))
+    wide = marked.pivot_table(
+        index=ATTACK, columns="target", values="text", aggfunc="first", sort=False
+    ).reset_index()
+    wide["source"] = wide["source"].mask(wide["method"].isin(CONTROLS), "-")
+    names = {"source": "Generated from", "method": "Released", "attack": "Distance to"}
+    yield Table(
+        "Membership attack: AUC of telling training patients from test patients, [95% interval]",
+        wide.replace({"attack": ATTACKS}).rename(columns=names).rename_axis(columns=""),
+    )
+
+
+def _plane_figures(points: pd.DataFrame) -> Iterator[Figure]:
+    if len(points):
+        yield Figure(
+            "privacy-planes",
+            "Real patients and what is generated from nothing, in the plane of the first two "
+            "principal components (above) and of UMAP (below), both fitted on training patients; "
+            f"first run, up to {points.groupby(['target', 'method']).size().max()} of each set.",
+            "Scatter plots of each target: real training and test patients, and the sets that each "
+            "generator gives without any condition.",
+            partial(_draw_planes, points),
         )
-    return said
 
 
-def _attack_verdict(attacks: pd.DataFrame) -> list[str]:
-    real = attacks[~attacks["method"].isin(CONTROLS)]
-    if real.empty:
-        return []
-    told, worst = real[real["told"]], real.iloc[int(real["auc"].argmax())]
-    what = f"{worst['method']}, {worst['target']} from {worst['source']}"
-    if told.empty:
-        return [
-            f"No membership attack ({len(real)} tried) tells training patients from others after "
-            f"correction; the highest AUC is {auc_text(worst)} ({what})."
-        ]
-    where = ", ".join(f"{name} ({len(rows)})" for name, rows in told.groupby("method", sort=False))
-    return [
-        f"Membership does leak: {len(told)} of {len(real)} attacks tell training patients from "
-        f"others after correction, of {where}; the highest AUC is {auc_text(worst)} ({what})."
+def _draw_planes(points: pd.DataFrame) -> Drawing:
+    """Two planes of every target (the paper's Fig 5)."""
+    targets, names = list(points["target"].unique()), present(points, (REAL, TEST, *GENERATORS))
+    drawing, axes = figure(2, len(targets), width=2.4 * len(targets), height=5.2)
+    planes = ((plane, target) for plane in ("pca", "umap") for target in targets)
+    for one, (plane, target) in zip(axes, planes, strict=True):
+        own = points[points["target"] == target]
+        clouds(one, own, (f"{plane}_x", f"{plane}_y"), names, s=5, alpha=0.6)
+        one.set_title(f"{target}, {plane.upper()}", fontsize=9)
+    legend(drawing, axes[0])
+    return drawing
+
+
+def _attack_figures(attacks: pd.DataFrame) -> Iterator[Figure]:
+    if len(attacks):
+        yield Figure(
+            "privacy-attacks",
+            "Membership attacks: AUC and its 95% bootstrap interval over patients, by target; the "
+            f"dotted line gives nothing away. Up to {attacks['patients'].max():.0f} patients each.",
+            "For each generator and attack, points with intervals of the AUC along a line at 0.5; "
+            "copies of training patients stand at 1.",
+            partial(_draw_attacks, attacks),
+        )
+
+
+def _draw_attacks(attacks: pd.DataFrame) -> Drawing:
+    at = {key: place for place, (key, _) in enumerate(attacks.groupby(ATTACK, sort=False))}
+    drawing, axes = figure(height=1 + 0.32 * len(at))
+    targets = list(attacks.groupby("target", sort=False))
+    for i, (target, mine) in enumerate(targets):
+        shift = beside(i, len(targets), 0.16 * len(targets))
+        places = [at[key] + shift for key in mine[ATTACK].itertuples(index=False, name=None)]
+        style = {"markersize": 3, "linewidth": 0.9, "color": colour("", i), "label": target}
+        spans(axes[0], mine, "auc", places, **style)
+    axes[0].axvline(0.5, color="#000000", linewidth=0.8, linestyle=":")
+    labels = [
+        method if method in CONTROLS else f"{method}, from {source}, {attack}"
+        for source, method, attack in at
     ]
+    axes[0].set_yticks(range(len(at)), labels, fontsize=7)
+    axes[0].invert_yaxis()
+    axes[0].set_xlabel("AUC, training against test patients", fontsize=8)
+    axes[0].legend(fontsize=8, frameon=False)
+    return drawing
 
 
 def _notes(rows: pd.DataFrame, fidelity: pd.DataFrame) -> list[str]:
-    notes = [
-        "The null condition: multi-condition experts have every condition masked, as in training; "
-        "pair experts were never trained without one and get the paper's, the mean latent, which "
-        "is zero in standardised latents. They thus generate an average patient's target rather "
-        "than the population.",
-        "Precision is the share of generated points within the 5-nearest-neighbour balls of real "
-        "ones, recall the share of real points within those of generated ones (improved precision "
-        "and recall). Energy distance is twice the mean distance between the sets less the mean "
-        "distances within. Both depend on the size of the sets, which is the same for all sets of "
-        "a target.",
-        f"{NARROWED}: the same draws, drawn in around their mean; it shows what the measures make "
-        "of draws as narrow as the paper's, which have 0.4 to 2.1% of the real variance.",
-        "Attacks: the distance of a patient's real latent to the nearest value of everything "
-        "released, or its mean distance to the patient's own 4 draws. A point prediction has no "
-        "distribution: ridge is attacked, but not measured from nothing.",
-        "Spaces were fitted on the training patients too, so an attack sees what leaks through "
-        "encoding as well as through the experts.",
-        "Runs differ in the training patients chosen and in the noise, not in the trained "
-        "networks; tests over runs and targets speak of these networks.",
-    ]
-    if len(fidelity):
-        sizes = fidelity.groupby("target", sort=False)["patients"].max()
-        listed = ", ".join(f"{target} {size:.0f}" for target, size in sizes.items())
-        notes.append(f"Patients in each set: {listed}; {fidelity['run'].nunique()} run(s).")
     left = rows[rows["kind"] == "attack"].groupby("target", sort=False)["left_out"].max()
-    if (left > 0).any():
-        listed = ", ".join(f"{target} {count:.0f}" for target, count in left[left > 0].items())
-        notes.append(
-            "Test patients left out of the attacks because no training patient of their cancer "
-            f"type has the same conditions: {listed}."
-        )
-    for (target, reason), _ in rows[rows["reason"].notna()].groupby(["target", "reason"]):
-        notes.append(f"Not measured for {target}: {reason}.")
-    return notes
+    sizes = fidelity.groupby("target", sort=False)["patients"].max()
+    said = notes(
+        "privacy", narrowed=NARROWED, runs=fidelity["run"].nunique(),
+        sizes=", ".join(f"{target} {size:.0f}" for target, size in sizes.items()),
+        left_out=", ".join(f"{target} {count:.0f}" for target, count in left[left > 0].items()),
+    )  # fmt: skip
+    return [*said, *not_measured(rows, "target")]

@@ -21,13 +21,13 @@ from codenoise.core.base.metrics import (
 )
 from codenoise.core.prioritisation.outcomes import Latents
 from codenoise.evaluation.experiment import Experiment, Part, Row
-from codenoise.evaluation.experiments.reconstruction_figures import (
+from codenoise.evaluation.experiments.reconstruction_reading import (
     COMPLETE,
     INTERVAL,
     QUERY,
     TYPE,
+    section,
 )
-from codenoise.evaluation.experiments.reconstruction_reading import section
 from codenoise.evaluation.study import Method, Study, subsets
 
 Float32 = NDArray[np.float32]

@@ -4,34 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from codenoise.core.base.errors import DataError
 from codenoise.core.prioritisation.outcomes import TREES, agreement, features, fit, outcome
-from codenoise.evaluation.experiment import (
-    Claim,
-    Experiment,
-    Figure,
-    Part,
-    Row,
-    Section,
-    Table,
+from codenoise.evaluation.experiment import Claim, Experiment, Figure, Part, Row, Section, Table
+from codenoise.evaluation.plotting import grouped, legend, panels
+from codenoise.evaluation.reading import (
+    against,
+    capital,
+    not_measured,
+    notes,
+    over,
+    present,
+    spread,
 )
-from codenoise.evaluation.plotting import colour, figure
-from codenoise.evaluation.statistics import compare
-from codenoise.evaluation.study import (
-    BASELINE,
-    COHERENT,
-    MULTI,
-    PUBLISHED,
-    SINGLE,
-    Float32,
-    Method,
-    Study,
-)
+from codenoise.evaluation.study import METHODS, Float32, Method, Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -39,9 +30,10 @@ if TYPE_CHECKING:
 TASKS = {"cancer_type": "cancer type", "stage": "stage"}
 REAL, WHOLE = "real", "all"
 DRAW, MEAN = "draw", "mean"
-METHODS = (COHERENT, PUBLISHED, MULTI, SINGLE, BASELINE)
+ORDER = (REAL, *METHODS)
 MEASURES = {"macro_f1": "macro-F1", "balanced_accuracy": "balanced accuracy"}
 DRAWS = 10
+KINDS = {DRAW: "one draw", MEAN: f"mean of {DRAWS} draws"}
 QUICK_TREES = 100
 COLUMNS = (
     "run", "seed", "task", "modality", "method", "value", "macro_f1", "balanced_accuracy",
@@ -148,19 +140,13 @@ def section(frame: pd.DataFrame) -> Section:
     """Read the table of all rows."""
     frame = frame.reindex(columns=list(COLUMNS))
     known = frame[frame["macro_f1"].notna()]
-    tasks = [task for task in TASKS if (known["task"] == task).any()]
-    claims = [claim for task in tasks for claim in _claims(known[known["task"] == task], task)]
-    said = [_summary(known[known["task"] == task], task) for task in tasks]
-    tables = [
-        _table(known[known["task"] == task], task, measure)
-        for task in tasks
-        for measure in MEASURES
-    ]
+    by_task = {task: rows for task in TASKS if len(rows := known[known["task"] == task])}
     return Section(
-        verdict=" ".join(text for text in said if text) or "Nothing could be measured.",
-        claims=claims,
-        tables=tables,
-        figures=[_figure(known, tasks, value) for value in (DRAW, MEAN) if tasks],
+        claims=[claim for task, rows in by_task.items() for claim in _claims(rows, TASKS[task])],
+        tables=[
+            _table(rows, task, measure) for task, rows in by_task.items() for measure in MEASURES
+        ],
+        figures=[_figure(known, list(by_task), value) for value in KINDS if by_task],
         notes=_notes(frame),
     )
 
@@ -170,90 +156,40 @@ def _shown(rows: pd.DataFrame, value: str) -> pd.DataFrame:
     return rows[(rows["value"] == value) | (rows["method"] == REAL)]
 
 
-def _order(rows: pd.DataFrame) -> list[str]:
-    there = set(rows["method"])
-    return [name for name in (REAL, *METHODS) if name in there]
-
-
-def _summary(rows: pd.DataFrame, task: str) -> str:
-    kinds = {DRAW: "one draw", MEAN: "the mean of ten draws"}
-    means = {v: _shown(rows, v).groupby("method")["macro_f1"].mean() for v in kinds}
-    if REAL not in means[DRAW] or not any(COHERENT in found for found in means.values()):
-        return ""
-    real = means[DRAW][REAL]
-    said = [f"Forests taught {TASKS[task]} on real patients reach a macro-F1 of {real:.3f} on real"]
-    for value, label in kinds.items():
-        if COHERENT not in means[value]:
-            continue
-        ours, others = means[value][COHERENT], means[value].drop([REAL, COHERENT])
-        text = f"{ours:.3f} on {label} of the {COHERENT}"
-        if len(others):
-            best = str(others.idxmax())
-            text += f" (best of the other methods: {best}, {others[best]:.3f}, "
-            text += f"{_against(others[best] - ours)})"
-        said.append(text)
-    accuracy = rows.loc[rows["method"] == REAL, "balanced_accuracy"].mean()
-    chance = 1 / float(rows["classes"].max())
-    return (
-        f"{', '.join(said)}. On real values the balanced accuracy is {accuracy:.3f} where guessing "
-        f"among the classes that occur gives {chance:.3f}."
-    )
-
-
-def _against(difference: float) -> str:
-    if abs(difference) < 0.0005:
-        return "level"
-    return f"{abs(difference):.3f} {'higher' if difference > 0 else 'lower'}"
-
-
-def _claims(rows: pd.DataFrame, task: str) -> Iterator[Claim]:
-    for value, label in ((DRAW, "one draw"), (MEAN, f"mean of {DRAWS} draws")):
-        shown = _shown(rows, value)
-        names = _order(shown)
-        if COHERENT not in names or len(names) < 2:
-            continue
-        means = shown.groupby("method")["macro_f1"].mean()
-        found = compare(shown, value="macro_f1", method="method", subject=["run", "modality"])
-        pairs = [
-            found.between(COHERENT, other)
-            for other in (REAL, MULTI, BASELINE)
-            if other in names and len(found.pairs)
-        ]
+def _claims(rows: pd.DataFrame, called: str) -> Iterator[Claim]:
+    real = rows[rows["method"] == REAL]
+    compared = [
+        claim
+        for value, kind in KINDS.items()
+        for claim in against(
+            _shown(rows, value), "macro_f1", ["run", "modality"], f"Macro-F1 of {called}, {kind}",
+            things="runs x modalities of the same patients", order=ORDER, headline=True,
+        )
+    ]  # fmt: skip
+    if compared and len(real):
         yield Claim(
-            text=f"Macro-F1 of {TASKS[task]}, {label}, mean over modalities and runs: "
-            + ", ".join(f"{name} {means[name]:.3f}" for name in names) + ".",
-            test="; ".join([found.overall, *pairs])
-            + ". Subjects are runs x modalities; runs have the same patients, so that p is too "
-            "small for a claim about other patients.",
-        )  # fmt: skip
-
-
-def _spread(values: pd.Series[Any]) -> str:
-    sd = f" ± {values.std():.3f}" if len(values) > 1 else ""
-    return f"{values.mean():.3f}{sd}" if len(values) else "-"
+            f"Forests taught {called} on real patients reach a macro-F1 of "
+            f"{real['macro_f1'].mean():.3f} and a balanced accuracy of "
+            f"{real['balanced_accuracy'].mean():.3f} on real values, where guessing among the "
+            f"classes that occur gives {1 / rows['classes'].max():.3f}.",
+            f"macro-F1, {over(real.groupby('run')['macro_f1'].mean(), 'runs', '.3f')}",
+            headline=True,
+        )
+    yield from compared
 
 
 def _table(rows: pd.DataFrame, task: str, measure: str) -> Table:
-    cells: list[dict[str, Any]] = []
-    for modality in rows["modality"].unique():
-        own = rows[rows["modality"] == modality]
-        row: dict[str, Any] = {"modality": modality}
-        for name in _order(rows):
-            values = own[own["method"] == name]
-            kinds = [kind for kind in (DRAW, MEAN) if (values["value"] == kind).any()]
-            for kind in kinds if len(kinds) > 1 else [None]:
-                head = name if kind is None else f"{name}, {kind}"
-                chosen = values if kind is None else values[values["value"] == kind]
-                row[head] = _spread(chosen[measure])
-        cells.append({**row, "trained on": int(own["trained"].max())})
-    first = rows.iloc[0]
+    drawn = rows["method"].where(
+        (rows["method"] == REAL) | ~rows["method"].isin(rows.loc[rows["value"] == DRAW, "method"]),
+        rows["method"] + ", " + rows["value"],
+    )
+    order = [f"{name}{kind}" for name in ORDER for kind in ("", f", {DRAW}", f", {MEAN}")]
+    cells = spread(rows.assign(method=drawn), ["modality"], measure, order=order)
+    cells["trained on"] = cells["modality"].map(rows.groupby("modality")["trained"].max())
     return Table(
-        f"{MEASURES[measure][0].upper()}{MEASURES[measure][1:]} of {TASKS[task]}, mean ± sd over "
-        f"{rows['run'].nunique()} runs; {int(rows['patients'].max())} test patients, "
-        f"{int(first['classes'])} classes",
-        pd.DataFrame(cells).fillna("-"),
-        note="draw: one draw per patient, as in the paper; mean: mean of ten draws, the completed "
-        "value. In row 'all', every modality is generated from the others.",
+        f"{capital(MEASURES[measure])} of {TASKS[task]}, mean ± sd over {rows['run'].nunique()} "
+        f"runs; {int(rows['patients'].max())} test patients, {int(rows['classes'].max())} classes",
+        cells.astype({"trained on": int}),
     )
 
 
@@ -271,52 +207,27 @@ def _figure(known: pd.DataFrame, tasks: Sequence[str], value: str) -> Figure:
 
 
 def _drawn(known: pd.DataFrame, tasks: Sequence[str], value: str) -> Drawing:
-    drawing, axes = figure(len(tasks), 1, height=2.6 * len(tasks) + 0.4)
+    drawing, axes = panels(len(tasks), 1, each=2.6, extra=0.4)
     for axis, task in zip(axes, tasks, strict=True):
         rows = _shown(known[known["task"] == task], value)
-        modalities, names = list(rows["modality"].unique()), _order(rows)
-        width = 0.8 / len(names)
-        for i, name in enumerate(names):
-            grouped = rows[rows["method"] == name].groupby("modality")["macro_f1"]
-            means, sds = grouped.mean().reindex(modalities), grouped.std().reindex(modalities)
-            places = np.arange(len(modalities)) + (i - (len(names) - 1) / 2) * width
-            axis.bar(
-                places, means, width, yerr=sds.fillna(0), label=name, color=colour(name, i),
-                error_kw={"linewidth": 0.8},
-            )  # fmt: skip
-        axis.set_xticks(range(len(modalities)), modalities)
+        grouped(axis, rows, "modality", "macro_f1", present(rows, ORDER), dots=False)
         axis.set_ylabel("macro-F1", fontsize=8)
         axis.set_title(TASKS[task], fontsize=9, loc="left")
-    drawing.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=3,
-                   fontsize=8, frameon=False)  # fmt: skip
+    legend(drawing, axes[0], frameon=False)
     return drawing
 
 
 def _notes(frame: pd.DataFrame) -> list[str]:
-    notes = [
-        "Macro-F1 and balanced accuracy are averaged over the classes that occur among the test "
-        "patients; forests are taught all classes of the training patients.",
-        "Where a modality was standardised within each cancer type's cohort, as RNA of the TCGA "
-        "data here was, the position of a gene's floor after scaling still tells the cohort. "
-        "Reading the cancer type from it is partly an artefact of scaling, so that its accuracy is "
-        "no measure of how realistic generated values are.",
-        "The mean of draws lies closer to the centre of a class than any real patient. It may be "
-        "easier to classify than real values are, which is no sign of realism either.",
+    trees = " or ".join(f"{n:.0f}" for n in sorted(frame["trees"].dropna().unique()))
+    unknown = frame.groupby("task")["unknown"].max()
+    return [
+        *notes("signals", trees=trees),
+        *(
+            f"{count:.0f} complete test patients without a known {TASKS[str(task)]} were left out."
+            for task, count in unknown[unknown > 0].items()
+        ),
+        *not_measured(frame, "method"),
     ]
-    trees = frame["trees"].dropna().unique()
-    if len(trees):
-        notes.append(f"Forests have {' or '.join(str(int(n)) for n in sorted(trees))} trees.")
-    for task, rows in frame.groupby("task"):
-        unknown = rows["unknown"].max()
-        if unknown > 0:
-            notes.append(
-                f"{int(unknown)} complete test patients without a known {TASKS[str(task)]} were "
-                f"left out."
-            )
-    for reason, rows in frame.dropna(subset=["reason"]).groupby("reason"):
-        methods = ", ".join(sorted(set(rows["method"])))
-        notes.append(f"Not measured for {methods}: {reason}.")
-    return notes
 
 
 EXPERIMENT = Experiment(

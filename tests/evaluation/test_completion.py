@@ -152,7 +152,8 @@ def test_section_says_what_was_measured(frame: pd.DataFrame) -> None:
     section = EXPERIMENT.section(frame)
     own = frame[frame["cohort"] == "a+b+c"]
     full = mean(own, "survival", "c_index", "full")
-    assert f"C-index of survival is {full:.3f} with everything real" in section.verdict
+    what = "C-index of survival (a+b+c), 90 test patients"
+    assert f"{what}: {full:.3f} with everything real" in section.verdict
     assert "gives back" in section.verdict
     assert all(claim.test and claim.agrees is None for claim in section.claims)
     assert len(section.tables) == 2 * (4 + 2)
@@ -186,7 +187,7 @@ def test_claims_of_the_papers_patterns_are_set_beside_ours(frame: pd.DataFrame) 
 def test_section_of_little_or_nothing_does_not_fail(frame: pd.DataFrame) -> None:
     assert EXPERIMENT.section(frame.iloc[:0]).verdict == "Nothing could be measured."
     one = EXPERIMENT.section(frame[frame["run"] == 0])
-    assert "no interval: 1 run" in one.claims[0].test
+    assert "95% interval over 1 runs (bootstrap): not available" in one.claims[0].test
     assert EXPERIMENT.section(frame[frame["method"].isin(["full", "ablated"])]).tables
     lost = frame.assign(macro_f1=np.nan, balanced_accuracy=None, c_index_within=np.nan)
     section = EXPERIMENT.section(lost)

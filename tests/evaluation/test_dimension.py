@@ -101,7 +101,7 @@ def test_more_components_than_there_are_give_a_reason(rows: pd.DataFrame) -> Non
         "c has 20 principal components at most; latents of 64 cannot be fitted"
     )
     notes = " ".join(EXPERIMENT.section(rows).notes)
-    assert "Latents of 64 were not measured: c has 20 principal components" in notes
+    assert "Not measured (latents of 64): c has 20 principal components" in notes
 
 
 @pytest.mark.parametrize("size", [4, 12])
@@ -155,7 +155,8 @@ def test_errors_of_patients_average_to_the_pooled_r2(study: Study, rows: pd.Data
 def test_section_tests_sizes_on_patients_and_draws_the_ceiling(rows: pd.DataFrame) -> None:
     found = EXPERIMENT.section(rows)
     assert f"R2 {value(rows, COHERENT, 4):.2f} with 4" in found.verdict
-    assert "n = 80" in found.claims[0].test
+    (sizes,) = (claim for claim in found.claims if claim.text.startswith("Latents of 12 restore"))
+    assert "n = 80" in sizes.test
     assert found.tables[0].frame["Latent size"].tolist() == ["4", "12"]
     labels = found.figures[0].draw().axes[0].get_legend_handles_labels()[1]
     assert labels == [COHERENT, PUBLISHED, REGRESSION, CEILING]

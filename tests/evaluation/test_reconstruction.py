@@ -197,13 +197,14 @@ def table_of(differences: list[float], value: str = "r2_expectation") -> pd.Data
 def test_the_verdict_follows_the_sign_and_the_test() -> None:
     pytest.importorskip("pingouin")
     gaps = [0.01 * (i + 1) for i in range(12)]
-    assert "it is above the multi-condition model" in EXPERIMENT.section(table_of(gaps)).verdict
+    better = EXPERIMENT.section(table_of(gaps)).verdict
+    assert "coherent ensemble 0.365, above multi-condition (0.300)" in better
     worse = table_of([-gap for gap in gaps])
-    assert "it is below the multi-condition model" in EXPERIMENT.section(worse).verdict
+    assert ", below multi-condition (0.300)" in EXPERIMENT.section(worse).verdict
     mixed = table_of([gap * (-1) ** i for i, gap in enumerate(gaps)])
-    assert "not told apart from the multi-condition model" in EXPERIMENT.section(mixed).verdict
+    assert "not told apart from multi-condition" in EXPERIMENT.section(mixed).verdict
     few = table_of(gaps[:3])
-    assert "not tested against the multi-condition model" in EXPERIMENT.section(few).verdict
+    assert "not tested against multi-condition" in EXPERIMENT.section(few).verdict
 
 
 def test_the_paper_is_contradicted_where_our_order_is_the_other() -> None:

@@ -36,8 +36,10 @@ def section(frame: pd.DataFrame) -> Section:
         return drawn
 
     return Section(
-        f"The mean is {frame.value.mean():.2f}, <not> more.",
-        claims=[Claim("a is above b", "Wilcoxon, p < .001", "a = b", agrees=False)],
+        claims=[
+            Claim(f"The mean is {frame.value.mean():.2f}, <not> more.", "none", headline=True),
+            Claim("a is above b", "Wilcoxon, p < .001", "a = b", agrees=False),
+        ],
         tables=[Table("Values", frame[["method", "value", "patients"]], "They are made up.")],
         figures=[Figure("bars", "Bars of values", "Two bars, the first is higher", draw)],
         notes=["One patient was left out & counted."],
