@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codenoise.cli.conflicts import conflicts
-from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.cli.output import json_option, print_json, print_table, told
 from codenoise.cli.reading import reading_options
 from codenoise.core.base.errors import CodenoiseError
 from codenoise.registry.installed.discovery import discover
@@ -117,7 +117,7 @@ def _verdict(given: Cohort, modality: str, space: Space | None) -> dict[str, Any
     try:
         space.encode(measured, table.source)
     except CodenoiseError as problem:
-        row["verdict"] = str(problem)
+        row["verdict"] = told(problem)
     return row
 
 

@@ -10,8 +10,7 @@ from typing import get_args
 
 import click
 
-from codenoise.cli.experts import warn_of_broken
-from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.cli.output import json_option, print_json, print_table, told, warn_of_broken
 from codenoise.core.base.errors import CodenoiseError
 from codenoise.core.ensemble.settings import (
     BUILT_IN_SAMPLERS,
@@ -240,4 +239,4 @@ def _known(option: str, kind: str, name: str, built_in: Sequence[str]) -> None:
         try:
             need(kind, name)
         except CodenoiseError as problem:
-            raise click.BadParameter(str(problem), param_hint=option) from None
+            raise click.BadParameter(told(problem), param_hint=option) from None

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import click
 
 from codenoise.cli.installing import add, export, remove
-from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.cli.output import json_option, print_json, print_table, warn_of_broken
 from codenoise.cli.publish import new, package, publish
 from codenoise.core.base.errors import EnsembleError, first_few
 from codenoise.registry.contract.compatibility import Finding, findings, verified
@@ -132,15 +132,6 @@ def _print_experts(
     else:
         click.echo(nothing)
     warn_of_broken(broken)
-
-
-def warn_of_broken(broken: tuple[BrokenPlugin, ...]) -> None:
-    """Name on stderr each plugin that was skipped."""
-    for plugin in broken:
-        click.echo(
-            f"skipped: {plugin.entry} of {plugin.where}: {plugin.reason}",
-            err=True,
-        )
 
 
 @experts.command()

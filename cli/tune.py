@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codenoise.cli.output import print_json, print_table, progress_bars
-from codenoise.cli.train import bank_options, packages_done, train
+from codenoise.cli.packages import bank_options, packages_done
 from codenoise.core.base.errors import CodenoiseError
 from codenoise.core.base.files import atomic_file
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from codenoise.core.cohort.options import ReadOptions
 
 
-@train.command()
+@click.command()
 @bank_options
 @click.option("--condition", required=True, help="Modality to generate from.")
 @click.option("--target", required=True, help="Modality to generate.")
