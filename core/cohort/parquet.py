@@ -17,7 +17,10 @@ from codenoise.core.cohort.probe import Probe
 
 def read_parquet(file: Probe, _: Asked) -> Grid:
     """The cells of a parquet file; ids from its index, or its first column where it has none."""
-    return _grid(pd.read_parquet(file.whole() if file.compression else file.path), file.path)
+    if file.compression:
+        return _grid(pd.read_parquet(file.whole()), file.path)
+    with file.content() as stream:
+        return _grid(pd.read_parquet(stream), file.path)
 
 
 def outline_parquet(file: Probe) -> Outline | None:

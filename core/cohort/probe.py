@@ -65,6 +65,8 @@ class Probe:
     @contextmanager
     def content(self) -> Iterator[BinaryIO]:
         """The content from its start, decompressed; one stream at a time."""
+        # All streams are of one open file, so its beginning is looked at before any is given away.
+        _ = self.compression, self.head
         with opened(self._rewound()) as stream:
             yield stream
 
@@ -95,7 +97,7 @@ class Probe:
     @cached_property
     def head(self) -> bytes:
         """The beginning of the content; of text at least two lines, each of them whole."""
-        with self.content() as stream:
+        with opened(self._rewound()) as stream:
             head = stream.read(HEAD)
             if not head.startswith(tuple(_MAGIC)):
                 while not head.endswith(b"\n") or head.count(b"\n") < 2:
