@@ -10,7 +10,7 @@ import click
 
 from codenoise.cli.conflicts import conflicts
 from codenoise.cli.options import PATH, check_free, json_option, modality_option, overwrite_option
-from codenoise.cli.output import print_json, print_table
+from codenoise.cli.output import print_json, print_table, told
 from codenoise.cli.reading import reading_options
 from codenoise.core.base.errors import CodenoiseError
 from codenoise.registry.installed.discovery import discover
@@ -117,7 +117,7 @@ def _verdict(given: Cohort, modality: str, space: Space | None) -> dict[str, Any
     try:
         space.encode(measured, table.source)
     except CodenoiseError as problem:
-        row["verdict"] = str(problem)
+        row["verdict"] = told(problem)
     return row
 
 

@@ -10,7 +10,6 @@ from typing import get_args
 
 import click
 
-from codenoise.cli.experts import warn_of_broken
 from codenoise.cli.options import (
     dry_run_option,
     json_option,
@@ -19,7 +18,7 @@ from codenoise.cli.options import (
     overwrite_option,
     targets_option,
 )
-from codenoise.cli.output import print_conditions, print_json, print_table
+from codenoise.cli.output import print_conditions, print_json, print_table, told, warn_of_broken
 from codenoise.core.base.errors import CodenoiseError
 from codenoise.core.diffusion.samplers import DEFAULT_SAMPLER, SAMPLERS
 from codenoise.core.ensemble.settings import (
@@ -259,4 +258,4 @@ def _known(option: str, kind: Kind, name: str) -> None:
     try:
         need(kind, name)
     except CodenoiseError as problem:
-        raise click.BadParameter(str(problem), param_hint=option) from None
+        raise click.BadParameter(told(problem), param_hint=option) from None

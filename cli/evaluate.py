@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +22,7 @@ from codenoise.cli.options import (
     seed_option,
     split_option,
 )
-from codenoise.cli.output import print_json, print_table, progress_bars
+from codenoise.cli.output import print_json, print_table, progress_bars, told
 from codenoise.cli.reading import ensemble_option, reading_options
 from codenoise.cli.study import open_study
 from codenoise.core.base.errors import DataError
@@ -128,7 +127,7 @@ def _show_plan(names: Sequence[str], study: Study, output: Path, as_json: bool) 
             left, total = left_to_do(experiment(name), study, output)
             rows.append({"experiment": name, "parts": total, "left": len(left), "why not": ""})
         except DataError as problem:
-            rows.append({"experiment": name, "parts": 0, "left": 0, "why not": str(problem)})
+            rows.append({"experiment": name, "parts": 0, "left": 0, "why not": told(problem)})
     if as_json:
         print_json(rows)
     else:
@@ -148,14 +147,10 @@ def _run(
     from codenoise.evaluation.running import (
         leave_out,
         open_results,
-        read_about,
         run_experiment,
     )
 
-    if overwrite and output.exists():
-        read_about(output)  # nothing but results of this command is deleted
-        shutil.rmtree(output)
-    open_results(output, about)
+    open_results(output, about, overwrite=overwrite)
     made = []
     with progress_bars() as progress:
         for number, name in enumerate(names):
@@ -168,7 +163,7 @@ def _run(
                 if len(names) == 1:
                     raise
                 leave_out(output, name, str(problem))
-                click.echo(f"{name} is left out: {problem}", err=True)
+                click.echo(f"{name} is left out: {told(problem)}", err=True)
                 continue
             made.append(name)
         if len(names) > 1:

@@ -10,12 +10,12 @@ import click
 
 from codenoise.cli.installing import add, export, remove
 from codenoise.cli.options import json_option
-from codenoise.cli.output import print_conditions, print_json, print_table
+from codenoise.cli.output import print_conditions, print_json, print_table, warn_of_broken
 from codenoise.cli.publish import new, package, publish
 from codenoise.core.base.errors import EnsembleError, first_few
 from codenoise.registry.contract.compatibility import Finding, findings, verified
 from codenoise.registry.contract.manifest import ExpertManifest
-from codenoise.registry.contract.plugin import BrokenPlugin, Inventory, Plugin
+from codenoise.registry.contract.plugin import Inventory, Plugin
 from codenoise.registry.ensembles.conditions import carried
 from codenoise.registry.installed.discovery import discover
 
@@ -143,15 +143,6 @@ def _print_experts(
     else:
         click.echo(nothing)
     warn_of_broken(inventory.broken)
-
-
-def warn_of_broken(broken: tuple[BrokenPlugin, ...]) -> None:
-    """Name on stderr each plugin that was skipped."""
-    for plugin in broken:
-        click.echo(
-            f"skipped: {plugin.entry} of {plugin.where}: {plugin.reason}",
-            err=True,
-        )
 
 
 @experts.command()

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from codenoise.cli.installed import print_installed, warn_of_new
 from codenoise.cli.options import PATH, check_free, json_option, output_option, overwrite_option
-from codenoise.cli.output import print_json, print_table
+from codenoise.cli.output import print_json
 from codenoise.core.base.errors import CodenoiseError, first_few
-from codenoise.registry.contract.compatibility import findings
 from codenoise.registry.contract.folders import spaces_of
 from codenoise.registry.contract.lock import lock_of, write_lock
 from codenoise.registry.contract.plugin import Inventory
 from codenoise.registry.contract.sources import Package
 from codenoise.registry.installed.discovery import discover
-from codenoise.registry.installed.lookalikes import lookalikes
 from codenoise.registry.installed.pull import add as add_folder
-from codenoise.registry.installed.store import Installed, StoreItem, items
+from codenoise.registry.installed.store import StoreItem, items
 from codenoise.registry.installed.store import remove as remove_item
 
 
@@ -43,25 +41,6 @@ def add(folder: Path, as_json: bool) -> None:
     else:
         print_installed(installed)
     warn_of_new(installed)
-
-
-def print_installed(installed: Sequence[Installed]) -> None:
-    """Print what came into the store."""
-    print_table(
-        [{"kind": one.kind, "name": one.reference, "outcome": one.outcome} for one in installed]
-    )
-
-
-def warn_of_new(installed: Sequence[Installed]) -> None:
-    """Say on stderr what is odd about what was installed: its name, or that it is not usable."""
-    inventory = discover()
-    names = {one.reference.partition("@")[0] for one in installed if one.outcome != "already there"}
-    for warning in lookalikes(inventory, names):
-        click.echo(f"warning: {warning}", err=True)
-    references = {one.reference for one in installed}
-    for finding in findings(inventory):
-        if finding.reference in references and not finding.ok:
-            click.echo(f"note: {finding.reference} {finding.reason}; {finding.remedy}", err=True)
 
 
 @click.command()

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from codenoise.core.base.errors import CodenoiseError
+
+if TYPE_CHECKING:
+    from codenoise.registry.contract.plugin import BrokenPlugin
+
+# The flag of each parameter that errors name.
+FLAGS = {
+    "folder": "--output",
+    "journal": "--journal",
+    "merge": "--merge",
+    "modalities": "--modality",
+    "orientation": "--orientation",
+    "overwrite": "--overwrite",
+    "samples": "--samples",
+}
+_PARAMETER = re.compile(r"`(\w+)(?:=(?:True|'([^`']*)'))?`")
 
 
 def print_json(content: object) -> None:
@@ -72,6 +90,31 @@ def _cell(value: object) -> str:
 def _printable(text: str) -> str:
     """Text without what could move the cursor, which a plugin must not."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def told(problem: CodenoiseError) -> str:
+    """What an error says, in flags of the command line where it names parameters of Python.
+
+    Examples
+    --------
+    >>> told(CodenoiseError("give `merge='mean'` or `overwrite=True`"))
+    'give --merge mean or --overwrite'
+    """
+
+    def flag(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        return " ".join(filter(None, (FLAGS[name], value))) if name in FLAGS else match[0]
+
+    return _PARAMETER.sub(flag, str(problem))
+
+
+def warn_of_broken(broken: tuple[BrokenPlugin, ...]) -> None:
+    """Name on stderr each plugin that was skipped."""
+    for plugin in broken:
+        click.echo(
+            f"skipped: {plugin.entry} of {plugin.where}: {plugin.reason}",
+            err=True,
+        )
 
 
 def plain_json(content: object) -> object:

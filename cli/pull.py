@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from codenoise.cli.installing import print_installed, warn_of_new
+from codenoise.cli.installed import print_installed, warn_of_new
 from codenoise.cli.options import PATH, dry_run_option, json_option
 from codenoise.cli.output import print_json, print_table
 from codenoise.registry.contract.lock import read_lock

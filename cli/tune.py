@@ -9,14 +9,14 @@ import click
 
 from codenoise.cli.options import PATH, check_free, overwrite_option, pair_options
 from codenoise.cli.output import print_json, print_table, progress_bars
-from codenoise.cli.train import bank_options, packages_done, train
+from codenoise.cli.packages import bank_options, packages_done
 from codenoise.core.base.files import atomic_file
 
 if TYPE_CHECKING:
     from codenoise.core.cohort.options import ReadOptions
 
 
-@train.command()
+@click.command()
 @bank_options
 @pair_options
 @click.option(

@@ -12,12 +12,12 @@ import pandas as pd
 
 from codenoise.core.base.errors import AbsentError, DataError, first_few
 from codenoise.core.base.files import atomic_file
-from codenoise.core.cohort.annotated import hdf5_kind, read_h5mu, read_h5mu_obs, write_h5mu
+from codenoise.core.cohort.annotated import read_h5mu, read_h5mu_obs, write_h5mu
 from codenoise.core.cohort.clinical import read_clinical_file, tidy_clinical
 from codenoise.core.cohort.embeddings import slide_files
-from codenoise.core.cohort.formats import container_of, reading
 from codenoise.core.cohort.identifiers import unmangle
 from codenoise.core.cohort.options import ReadOptions
+from codenoise.core.cohort.probe import Probe, probe
 from codenoise.core.cohort.sources import CLINICAL, Source, folder_sources, toml_sources
 from codenoise.core.cohort.tables import Table, read_table, table_of, union_order, write_table
 
@@ -111,8 +111,9 @@ def read_cohort(
         read.
     """
     features = features or {}
-    if _is_mudata(path):
-        grids = read_h5mu(path, modalities)
+    with probe(path) as file:
+        grids = read_h5mu(file, modalities) if _is_mudata(file) else None
+    if grids is not None:
         tables = {
             name: table_of(grid, path, features=features.get(name), **options)
             for name, grid in grids.items()
@@ -177,12 +178,8 @@ def _refuse_problem(source: Source) -> None:
         raise DataError(source.problem)
 
 
-def _is_mudata(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with reading(path):
-        container, _ = container_of(path)
-    return container == "hdf5" and hdf5_kind(path) == "mudata"
+def _is_mudata(file: Probe) -> bool:
+    return file.path.is_file() and file.hdf5_kind == "mudata"
 
 
 def _alike(tables: dict[str, Table]) -> dict[str, Table]:
@@ -248,8 +245,9 @@ def read_clinical(path: Path) -> pd.DataFrame:
     DataError
         If it cannot be read.
     """
-    if _is_mudata(path):
-        frame = tidy_clinical(read_h5mu_obs(path))
+    with probe(path) as file:
+        frame = tidy_clinical(read_h5mu_obs(file)) if _is_mudata(file) else None
+    if frame is not None:
         if not len(frame.columns):
             raise AbsentError(f"{path} has no clinical columns; put them into obs")
         return frame

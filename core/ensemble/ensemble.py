@@ -219,7 +219,7 @@ class Ensemble:
                 raise EnsembleError(
                     f"{table.source}: {modality!r} is no modality of this ensemble, which knows "
                     f"{', '.join(sorted(self.spaces))}; rename the file, or name "
-                    f"the tables to read with --modality"
+                    f"the tables to read with `modalities`"
                 )
         if not cohort.tables:
             raise EnsembleError("the cohort has no table; give at least one modality")

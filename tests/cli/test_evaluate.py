@@ -214,6 +214,7 @@ def test_results_of_another_study_are_not_mixed(
     done(*words("weights", full, recipe, tmp_path, "--runs", 1))
     message = refused(*words("weights", full, recipe, tmp_path, "--seed", 1))
     assert message.startswith(f"{tmp_path / 'out'} holds results of another study: seed differ")
+    assert message.endswith("give another --output, or --overwrite to start anew")
     done(*words("weights", full, recipe, tmp_path, "--seed", 1, "--overwrite"))
     about = json.loads((tmp_path / "out" / "study.json").read_text())
     assert about["seed"] == 1
