@@ -38,7 +38,7 @@ class GaussianDenoiser:
         return ((1 - level) ** 0.5 * residual @ torch.from_numpy(np.linalg.inv(total))).float()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def gaussian_expert() -> Callable[..., Expert]:
     """Build an expert of modality ``condition`` -> ``x`` that knows its Gaussian exactly."""
 
@@ -78,7 +78,7 @@ class LatentEnsemble(Ensemble):
         return dict(cohort)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def latent_ensemble() -> Callable[..., Ensemble]:
     """Build an ensemble of experts, settings and calibration, and of no spaces."""
     return partial(LatentEnsemble, {})

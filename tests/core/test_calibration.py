@@ -35,7 +35,7 @@ def independent(patients: int, seed: int) -> Tables:
     return {name: pd.DataFrame(v.astype(np.float32), index=index) for name, v in values.items()}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def experts(gaussian_expert: Callable[..., Expert]) -> list[Expert]:
     """The exact conditionals of the target given either condition."""
     built = []
@@ -55,7 +55,7 @@ def joint_mean(tables: Tables) -> NDArray[np.float64]:
     return JOINT * sum(tables[name].to_numpy() / spread**2 for name, spread in SPREADS.items())
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ensemble(
     experts: list[Expert], latent_ensemble: Callable[..., Ensemble]
 ) -> Callable[..., Ensemble]:
@@ -68,7 +68,7 @@ def ensemble(
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def calibrated(ensemble: Callable[..., Ensemble]) -> Ensemble:
     return calibrate(ensemble(), independent(600, 0), draws=19)[0]
 
