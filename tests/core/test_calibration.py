@@ -140,7 +140,7 @@ def test_stacked_weights_find_the_one_expert_that_knows(
         gaussian_expert((1 - residual) * np.eye(DIM), residual * np.eye(DIM), condition=name)
         for name in SPREADS
     ]
-    model, evidence = calibrate(ensemble(pair), tables, composition="mean", draws=19)
+    model, evidence = calibrate(ensemble(pair, steps=12), tables, composition="mean", draws=19)
     assert model.calibration is not None
     both = next(e for e in model.calibration.coefficients if e.conditions == ("a", "b"))
     values = np.array(both.values)
