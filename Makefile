@@ -30,7 +30,7 @@ demo: .venv-demo/installed
 test: .venv-test/installed
 	$(TEST)/ruff check .
 	$(TEST)/ruff format --check .
-	$(TEST)/mypy -p codenoise
+	$(TEST)/mypy --num-workers auto -p codenoise
 	$(TEST)/lint-imports
 	$(TEST)/pytest $(WORKERS)
 
