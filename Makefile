@@ -5,8 +5,10 @@ PYTHON ?= python3.11
 DEMO := .venv-demo/bin
 TEST := .venv-test/bin
 OUT := demo-output
-WORKERS := -n auto --dist worksteal  # neighbours share fixtures, so they stay on one worker
-INSTALL := pip install -qq  # errors alone: hosts' settings make pip warn of what nobody can mend
+# Neighbours share fixtures, so they stay on one worker.
+WORKERS := -n auto --dist worksteal
+# Errors alone are shown: hosts' settings make pip warn of what nobody here can mend.
+INSTALL := pip install -qq
 
 .PHONY: demo test slow coverage clean
 
