@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,12 @@ def trained(
     """Projects of two modalities and what was said of them; not to be changed."""
     root = tmp_path_factory.mktemp("bank") / "plugins"
     return root, train_bank(tiny_recipe(), tiny_cohort, tiny_split, root)
+
+
+@pytest.fixture
+def root(trained: tuple[Path, list[Outcome]], tmp_path: Path) -> Path:
+    """The same projects, to be changed."""
+    return shutil.copytree(trained[0], tmp_path / "plugins")
 
 
 def _files(root: Path) -> dict[str, bytes]:
@@ -250,18 +257,21 @@ def test_licences_of_sources_are_no_reason_to_train_again(
 
 
 def test_second_run_finds_everything_up_to_date_and_changes_nothing(
-    tmp_path: Path, tiny_cohort: Cohort, tiny_split: Split, tiny_recipe: Make
+    trained: tuple[Path, list[Outcome]],
+    root: Path,
+    tiny_cohort: Cohort,
+    tiny_split: Split,
+    tiny_recipe: Make,
 ) -> None:
-    first = train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
-    before = {path: path.stat() for path in tmp_path.rglob("*")}
-    held = _files(tmp_path)
-    second = train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
+    before = {path: path.stat() for path in root.rglob("*")}
+    held = _files(root)
+    second = train_bank(tiny_recipe(), tiny_cohort, tiny_split, root)
     assert {outcome.status for outcome in second} == {"up to date"}
     assert [(o.name, o.n_train, o.n_validation, o.r2) for o in second] == [
-        (o.name, o.n_train, o.n_validation, o.r2) for o in first
+        (o.name, o.n_train, o.n_validation, o.r2) for o in trained[1]
     ]
-    assert _files(tmp_path) == held
-    after = {path: path.stat() for path in tmp_path.rglob("*")}
+    assert _files(root) == held
+    after = {path: path.stat() for path in root.rglob("*")}
     assert {p: (s.st_ino, s.st_mtime_ns) for p, s in after.items()} == {
         p: (s.st_ino, s.st_mtime_ns) for p, s in before.items()
     }
@@ -382,36 +392,34 @@ def test_number_of_workers_does_not_change_the_weights(
 
 def test_a_broken_manifest_is_trained_again(
     trained: tuple[Path, list[Outcome]],
-    tmp_path: Path,
+    root: Path,
     tiny_cohort: Cohort,
     tiny_split: Split,
     tiny_recipe: Make,
 ) -> None:
-    train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
-    (manifest,) = tmp_path.glob("codenoise-expert-alpha-to-beta/*/expert.json")
+    (manifest,) = root.glob("codenoise-expert-alpha-to-beta/*/expert.json")
     manifest.write_text("{")
-    outcomes = train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
+    outcomes = train_bank(tiny_recipe(), tiny_cohort, tiny_split, root)
     assert [o.name for o in outcomes if o.status == "trained"] == ["alpha-to-beta"]
-    assert _weights(tmp_path) == _weights(trained[0])
+    assert _weights(root) == _weights(trained[0])
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
 def test_damaged_weights_are_trained_again(
     trained: tuple[Path, list[Outcome]],
-    tmp_path: Path,
+    root: Path,
     tiny_cohort: Cohort,
     tiny_split: Split,
     tiny_recipe: Make,
     damage: str,
 ) -> None:
-    train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
-    (weights,) = tmp_path.glob("codenoise-expert-alpha-to-beta/*/denoiser.safetensors")
+    (weights,) = root.glob("codenoise-expert-alpha-to-beta/*/denoiser.safetensors")
     if damage == "missing":
         weights.unlink()
     else:
         weights.write_bytes(weights.read_bytes()[:100])
-    train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
-    assert _weights(tmp_path) == _weights(trained[0])
+    train_bank(tiny_recipe(), tiny_cohort, tiny_split, root)
+    assert _weights(root) == _weights(trained[0])
 
 
 @pytest.mark.parametrize("value", [np.nan, 1e30, -1e30, np.inf, 0.0])
@@ -435,24 +443,22 @@ def test_values_of_test_patients_leave_every_weight_as_it_is(
 
 
 def test_bank_of_poisoned_test_patients_is_up_to_date(
-    tmp_path: Path, tiny_cohort: Cohort, tiny_split: Split, tiny_recipe: Make
+    root: Path, tiny_cohort: Cohort, tiny_split: Split, tiny_recipe: Make
 ) -> None:
-    train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
     kept = tiny_cohort.subset(tiny_split.index[tiny_split != "test"])
-    outcomes = train_bank(tiny_recipe(), kept, tiny_split, tmp_path)
+    outcomes = train_bank(tiny_recipe(), kept, tiny_split, root)
     assert {outcome.status for outcome in outcomes} == {"up to date"}
 
 
 def test_a_changed_training_value_is_trained_again(
-    tmp_path: Path, tiny_cohort: Cohort, tiny_split: Split, tiny_recipe: Make
+    root: Path, tiny_cohort: Cohort, tiny_split: Split, tiny_recipe: Make
 ) -> None:
-    train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
     table = tiny_cohort.tables["beta"]
     frame = table.frame.copy()
     patient = next(p for p in frame.index if tiny_split[p] == "train")
     frame.loc[patient, "beta0"] += 1.0
     changed = Cohort({**tiny_cohort.tables, "beta": Table(frame, table.source)})
-    outcomes = train_bank(tiny_recipe(), changed, tiny_split, tmp_path)
+    outcomes = train_bank(tiny_recipe(), changed, tiny_split, root)
     assert {o.name: o.status for o in outcomes} == {
         "tiny-alpha": "up to date",
         "tiny-beta": "trained",
@@ -462,25 +468,21 @@ def test_a_changed_training_value_is_trained_again(
 
 
 def test_a_changed_setting_trains_the_experts_again_and_no_space(
-    tmp_path: Path, tiny_cohort: Cohort, tiny_split: Split, tiny_recipe: Make
+    root: Path, tiny_cohort: Cohort, tiny_split: Split, tiny_recipe: Make
 ) -> None:
     recipe = tiny_recipe()
-    train_bank(recipe, tiny_cohort, tiny_split, tmp_path)
     again = tiny_recipe(training=recipe.training | {"seed": 1})
-    outcomes = train_bank(again, tiny_cohort, tiny_split, tmp_path)
+    outcomes = train_bank(again, tiny_cohort, tiny_split, root)
     assert {(o.kind, o.status) for o in outcomes} == {
         ("space", "up to date"), ("expert", "trained"),
     }  # fmt: skip
 
 
 def test_adding_a_modality_leaves_the_packages_of_the_others_alone(
-    tmp_path: Path, tiny_cohort: Cohort, tiny_split: Split, tiny_recipe: Make
+    root: Path, tiny_cohort: Cohort, tiny_split: Split, tiny_recipe: Make
 ) -> None:
-    train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
-    before = _files(tmp_path)
-    outcomes = train_bank(
-        tiny_recipe(("alpha", "beta", "gamma_g")), tiny_cohort, tiny_split, tmp_path
-    )
+    before = _files(root)
+    outcomes = train_bank(tiny_recipe(("alpha", "beta", "gamma_g")), tiny_cohort, tiny_split, root)
     assert {o.name: o.status for o in outcomes} == {
         "tiny-alpha": "up to date",
         "tiny-beta": "up to date",
@@ -492,7 +494,7 @@ def test_adding_a_modality_leaves_the_packages_of_the_others_alone(
         "gamma-g-to-alpha": "trained",
         "gamma-g-to-beta": "trained",
     }
-    after = _files(tmp_path)
+    after = _files(root)
     assert {name: after[name] for name in before} == before
     assert all("gamma" in name for name in set(after) - set(before))
 
