@@ -15,7 +15,7 @@ from codenoise.core.base.errors import AbsentError, DataError, first_few
 from codenoise.core.cohort.options import ReadOptions
 from codenoise.registry.contract.compatibility import engine_version
 from codenoise.registry.ensembles.recipe import read_recipe
-from codenoise.registry.ensembles.resolving import load_ensemble, provenance
+from codenoise.registry.ensembles.resolving import load_ensemble
 from codenoise.registry.installed.discovery import discover
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ def open_study(
     from codenoise.core.cohort.splits import read_split
     from codenoise.evaluation.study import Study, studied
 
-    recipe, inventory = read_recipe(recipe_path), discover()
-    ensemble = load_ensemble(recipe, inventory)
+    ensemble = load_ensemble(read_recipe(recipe_path), discover())
     names = list(modalities) or studied(ensemble)
     unknown = [name for name in names if name not in ensemble.spaces]
     if unknown:
@@ -71,7 +70,7 @@ def open_study(
         ensemble, given, read_split(split_path), f"{cohort} and {split_path}",
         clinical=clinical, modalities=names, runs=runs, seed=seed, quick=quick,
     )  # fmt: skip
-    made_with = plain_json(provenance(recipe, inventory))
+    made_with = plain_json(ensemble.made_with)
     words: list[object] = [cohort, "-e", recipe_path, "--split", split_path, "--runs", runs]
     words += ["--clinical", clinical_path] if clinical_path is not None else []
     words += [word for name in modalities for word in ("--modality", name)]

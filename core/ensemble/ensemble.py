@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Unpack, overload
 
 import pandas as pd
 
 from codenoise.core.base.errors import EnsembleError, first_few
 from codenoise.core.cohort.cohort import Cohort
+from codenoise.core.cohort.given import Given, MuDataLike, cohort_of, is_mudata
+from codenoise.core.cohort.options import ReadOptions
 from codenoise.core.ensemble.calibration import Calibration
+from codenoise.core.ensemble.completed import completed_mudata
 from codenoise.core.ensemble.engine import Generation, generate
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.imputation import Imputation, complete_table
@@ -34,12 +38,15 @@ class Ensemble:
         How to sample, weigh and reject.
     calibration
         Learned coefficients and spread, see `codenoise.core.ensemble.calibrating.calibrate`.
+    made_with
+        What it was made of, as JSON has it, for the provenance of results.
     """
 
     spaces: Mapping[str, Space]
     experts: tuple[Expert, ...]
     settings: EngineSettings = field(default_factory=EngineSettings)
     calibration: Calibration | None = None
+    made_with: Mapping[str, object] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse experts that do not live in these spaces.
@@ -84,6 +91,35 @@ class Ensemble:
         known = set(conditions)
         return [e for e in self.experts_for(target) if known & set(e.conditions)]
 
+    def read(
+        self,
+        given: Given | MuDataLike,
+        modalities: Sequence[str] | None = None,
+        **options: Unpack[ReadOptions],
+    ) -> Cohort:
+        """Read a cohort by the features that this ensemble knows.
+
+        Parameters
+        ----------
+        given
+            A folder, a TOML or a file of MuData, see `read_cohort`; or what is in memory: a MuData,
+            or modality to AnnData, pandas or polars frame, see `core.cohort.given.cohort_of`.
+        modalities
+            Take these and ignore every other; by default all.
+        options
+            ``orientation``, ``samples`` and ``merge``, see `read_table`.
+
+        Raises
+        ------
+        DataError
+            If a table is missing or cannot be used.
+
+        Examples
+        --------
+        >>> ensemble.read("my_cohort", samples="primary")  # doctest: +SKIP
+        """
+        return cohort_of(given, modalities, features=self.features, **options)
+
     def encode(self, cohort: Cohort) -> dict[str, pd.DataFrame]:
         """Latents of every measured patient in every modality that the ensemble knows."""
         return {
@@ -118,22 +154,46 @@ class Ensemble:
             else lambda done, total: progress(target, done, total),
         )
 
+    @overload
     def impute(
         self,
-        cohort: Cohort,
+        cohort: Given,
+        *,
+        draws: int = ...,
+        seed: int = ...,
+        targets: Sequence[str] | None = ...,
+        keep_trace: bool = ...,
+        progress: Progress | None = ...,
+    ) -> Imputation: ...
+
+    @overload
+    def impute(
+        self,
+        cohort: MuDataLike,
+        *,
+        draws: int = ...,
+        seed: int = ...,
+        targets: Sequence[str] | None = ...,
+        progress: Progress | None = ...,
+    ) -> MuDataLike: ...
+
+    def impute(
+        self,
+        cohort: Given | MuDataLike,
         *,
         draws: int = 10,
         seed: int = 0,
         targets: Sequence[str] | None = None,
         keep_trace: bool = False,
         progress: Progress | None = None,
-    ) -> Imputation:
+    ) -> Imputation | MuDataLike:
         """Complete a cohort: every patient, every target, observed values untouched.
 
         Parameters
         ----------
         cohort
-            Tables of the modalities the ensemble knows. A target without a table gets one.
+            Tables of the modalities the ensemble knows, in any form that `read` takes. A target
+            without a table gets one.
         draws
             Generated versions per patient and missing modality, at least 2; the completed value is
             their mean.
@@ -143,27 +203,42 @@ class Ensemble:
             Modalities to complete; all of the ensemble's by default.
         keep_trace
             Whether `Imputation.generations` holds the experts' distance at every step, see
-            `codenoise.core.ensemble.trace`.
+            `codenoise.core.ensemble.trace`. A MuData has no place for it.
         progress
             Called with target, trajectories done and trajectories in all.
 
+        Returns
+        -------
+        Imputation
+            Or, of a MuData, a new MuData with ``layers["spread"]`` and ``layers["mask"]`` in each
+            target and the report in ``uns["codenoise"]``, see `completed_mudata`.
+
         Raises
         ------
+        DataError
+            If a table cannot be used.
         EnsembleError
             If a modality of the cohort is unknown to the ensemble, a target has no expert, the
             tables have no patient in common, fewer than 2 draws are asked for, or the trace would
             not fit in memory.
+
+        Examples
+        --------
+        >>> result = ensemble.impute({"rna": rna, "rppa": rppa}, draws=50)  # doctest: +SKIP
+        >>> result.completed["rppa"].frame  # doctest: +SKIP
         """
-        wanted = self.check(cohort, targets)
-        return self.complete(
-            cohort,
-            self.encode(cohort),
+        given = self.read(cohort)
+        wanted = self.check(given, targets)
+        result = self.complete(
+            given,
+            self.encode(given),
             wanted,
             draws=draws,
             seed=seed,
             keep_trace=keep_trace,
             progress=progress,
         )
+        return completed_mudata(cohort, result) if is_mudata(cohort) else result
 
     def complete(
         self,
@@ -192,7 +267,7 @@ class Ensemble:
         }
         if keep_trace:
             check_trace_size(sum(map(len, missing.values())), draws, self.settings.steps)
-        result = Imputation.empty(draws=draws, seed=seed)
+        result = Imputation.empty(cohort, self, draws=draws, seed=seed)
         for target in targets:
             generation = self.generate(
                 target,

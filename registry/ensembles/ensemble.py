@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Self
 
@@ -78,4 +79,4 @@ class Ensemble(LoadedEnsemble):
     @classmethod
     def _loaded(cls, recipe: Recipe, inventory: Inventory) -> Self:
         loaded = load_ensemble(recipe, inventory)
-        return cls(loaded.spaces, loaded.experts, loaded.settings, loaded.calibration)
+        return cls(**{part.name: getattr(loaded, part.name) for part in fields(loaded)})
