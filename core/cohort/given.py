@@ -137,7 +137,7 @@ def _indexed(frame: pd.DataFrame, place: int | None, why_not: str) -> pd.DataFra
             f"{why_not}, so nothing says who the patients are; put their ids into a column "
             f"'patient' (in pandas, or into the index)"
         )
-    ids = pd.Index(frame.iloc[:, place].astype(object), name=str(frame.columns[place]))
+    ids = pd.Index(frame.iloc[:, place].astype("str"), name=str(frame.columns[place]))
     return frame.iloc[:, [p for p in range(frame.shape[1]) if p != place]].set_axis(ids, axis=0)
 
 

@@ -45,7 +45,7 @@ def completed_mudata(given: MuDataLike, result: Imputation) -> Any:
         parts |= {name: _completed(name, result, labels) for name in result.completed}
         made = mudata.MuData(parts)
         own = given.obs[[name for name in given.obs.columns if ":" not in name]]
-        made.obs = as_objects(own.reindex(made.obs_names))
+        made.obs, made.var = as_objects(own.reindex(made.obs_names)), as_objects(made.var)
         made.uns = {**given.uns, KEY: _about(result)}
     return made
 
@@ -53,8 +53,9 @@ def completed_mudata(given: MuDataLike, result: Imputation) -> Any:
 def _completed(name: str, result: Imputation, labels: dict[str, str]) -> Any:
     table = result.completed[name]
     layout = table.layout
-    known = result.given.tables[name].frame.index if name in result.given.tables else ()
-    new = {p: labels[p] for p in table.frame.index.difference(known) if labels[p] != p}
+    given = result.given.tables.get(name)
+    known = set() if given is None else set(given.frame.index)
+    new = {p: labels[p] for p in table.frame.index if p not in known and labels[p] != p}
     data = to_anndata(table.frame, replace(layout, labels={**layout.labels, **new}))
     data.layers["spread"] = result.spread[name].frame.to_numpy()
     data.layers["mask"] = result.mask[name].frame.to_numpy(dtype=np.int8)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Unpack, overload
+from typing import TypedDict, Unpack, overload
 
 import pandas as pd
 
-from codenoise.core.base.errors import EnsembleError, first_few
+from codenoise.core.base.errors import EnsembleError
 from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.cohort.given import Given, MuDataLike, cohort_of, is_mudata
 from codenoise.core.cohort.options import ReadOptions
 from codenoise.core.ensemble.calibration import Calibration
+from codenoise.core.ensemble.checking import check_tables
 from codenoise.core.ensemble.completed import completed_mudata
 from codenoise.core.ensemble.engine import Generation, generate
 from codenoise.core.ensemble.expert import Expert
@@ -22,6 +23,16 @@ from codenoise.core.ensemble.trace import check_trace_size
 from codenoise.core.spaces.space import Space
 
 Progress = Callable[[str, int, int], None]
+
+
+class _Drawing(TypedDict, total=False):
+    """Keywords of `Ensemble.impute`."""
+
+    draws: int
+    seed: int
+    targets: Sequence[str] | None
+    keep_trace: bool
+    progress: Progress | None
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,7 @@ class Ensemble:
 
     @property
     def targets(self) -> list[str]:
-        """Modalities that can be generated, each once, in the order of the experts."""
+        """Modalities that can be generated, in the order of the experts."""
         return list(dict.fromkeys(expert.target for expert in self.experts))
 
     @property
@@ -102,17 +113,12 @@ class Ensemble:
         Parameters
         ----------
         given
-            A folder, a TOML or a file of MuData, see `read_cohort`; or what is in memory: a MuData,
-            or modality to AnnData, pandas or polars frame, see `core.cohort.given.cohort_of`.
+            A path; or what is in memory: a MuData, or modality to AnnData, pandas or polars frame.
+            See `codenoise.core.cohort.given.cohort_of`, which raises what this does.
         modalities
             Take these and ignore every other; by default all.
         options
             ``orientation``, ``samples`` and ``merge``, see `read_table`.
-
-        Raises
-        ------
-        DataError
-            If a table is missing or cannot be used.
 
         Examples
         --------
@@ -121,7 +127,7 @@ class Ensemble:
         return cohort_of(given, modalities, features=self.features, **options)
 
     def encode(self, cohort: Cohort) -> dict[str, pd.DataFrame]:
-        """Latents of every measured patient in every modality that the ensemble knows."""
+        """Latents of all measured patients in the modalities that the ensemble knows."""
         return {
             name: self.spaces[name].encode(cohort.measured(name), table.source)
             for name, table in cohort.tables.items()
@@ -149,33 +155,14 @@ class Ensemble:
             settings=self.settings,
             calibration=self.calibration,
             keep_trace=keep_trace,
-            progress=None
-            if progress is None
-            else lambda done, total: progress(target, done, total),
+            progress=progress and (lambda done, total: progress(target, done, total)),
         )
 
     @overload
-    def impute(
-        self,
-        cohort: Given,
-        *,
-        draws: int = ...,
-        seed: int = ...,
-        targets: Sequence[str] | None = ...,
-        keep_trace: bool = ...,
-        progress: Progress | None = ...,
-    ) -> Imputation: ...
+    def impute(self, cohort: Given, **drawing: Unpack[_Drawing]) -> Imputation: ...
 
     @overload
-    def impute(
-        self,
-        cohort: MuDataLike,
-        *,
-        draws: int = ...,
-        seed: int = ...,
-        targets: Sequence[str] | None = ...,
-        progress: Progress | None = ...,
-    ) -> MuDataLike: ...
+    def impute(self, cohort: MuDataLike, **drawing: Unpack[_Drawing]) -> MuDataLike: ...
 
     def impute(
         self,
@@ -289,28 +276,7 @@ class Ensemble:
         EnsembleError
             As `impute` does.
         """
-        for modality, table in cohort.tables.items():
-            if modality not in self.spaces:
-                raise EnsembleError(
-                    f"{table.source}: {modality!r} is no modality of this ensemble, which knows "
-                    f"{', '.join(sorted(self.spaces))}; rename the file, or name "
-                    f"the tables to read with --modality"
-                )
-        if not cohort.tables:
-            raise EnsembleError("the cohort has no table; give at least one modality")
-        mask = cohort.mask()
-        measured = mask.columns[mask.any()]
-        shared = mask[mask.sum(axis=1) > 1].any()
-        for modality in measured if len(measured) > 1 else ():
-            if not shared[modality]:
-                ids = "; ".join(
-                    f"{other.source}: {first_few(other.frame.index, 1)}"
-                    for other in cohort.tables.values()
-                )
-                raise EnsembleError(
-                    f"no patient of {cohort.tables[modality].source} is in another table; "
-                    f"ids must be written alike in all ({ids})"
-                )
+        check_tables(cohort, self.spaces)
         return self.chosen(targets)
 
     def chosen(self, targets: Sequence[str] | None = None) -> list[str]:
