@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -96,6 +97,22 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
 
     with atomic_file(path) as temporary:
         temporary.write_text(tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True)))
+
+
+def recipe_of(made_with: Mapping[str, object]) -> Recipe:
+    """The recipe that an ensemble was loaded from, of what it says it was made with.
+
+    Raises
+    ------
+    EnsembleError
+        If it was made by hand.
+    """
+    if "recipe" not in made_with:
+        raise EnsembleError(
+            "this ensemble was put together by hand and has no recipe; load it with "
+            "codenoise.Ensemble"
+        )
+    return Recipe.model_validate(made_with["recipe"])
 
 
 def read_recipe(path: Path, *, locked: bool = True) -> Recipe:
