@@ -20,7 +20,8 @@ def check_tables(cohort: Cohort, known: Collection[str]) -> None:
         if modality not in known:
             raise EnsembleError(
                 f"{table.source}: {modality!r} is no modality of this ensemble, which knows "
-                f"{', '.join(sorted(known))}; rename it, or name the modalities to take"
+                f"{', '.join(sorted(known))}; rename it, or name the modalities to "
+                f"read (--modality)"
             )
     if not cohort.tables:
         raise EnsembleError("the cohort has no table; give at least one modality")
