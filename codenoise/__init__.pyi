@@ -2,6 +2,7 @@ from .core.base.errors import CodenoiseError as CodenoiseError
 from .core.cohort.cohort import Cohort as Cohort
 from .core.cohort.cohort import read_clinical as read_clinical
 from .core.cohort.cohort import read_cohort as read_cohort
+from .core.cohort.splits import read_split as read_split
 from .core.cohort.splits import split_cohort as split_cohort
 from .core.cohort.wide import wide_table as wide_table
 from .core.ensemble.conflict import conflicts as conflicts

@@ -113,6 +113,10 @@ def read_cohort(
     DataError
         If the cohort or a named table is missing, a modality has two tables, or a table cannot be
         read.
+
+    Examples
+    --------
+    >>> read_cohort("my_cohort", ["rna", "rppa"]).mask()  # doctest: +SKIP
     """
     path, features = Path(path), features or {}
     if _is_mudata(path):
@@ -251,6 +255,10 @@ def read_clinical(path: Path | str) -> pd.DataFrame:
         If there is none.
     DataError
         If it cannot be read.
+
+    Examples
+    --------
+    >>> read_clinical("my_cohort")["stage"]  # doctest: +SKIP
     """
     path = Path(path)
     if _is_mudata(path):

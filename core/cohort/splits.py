@@ -112,13 +112,18 @@ def write_split(split: pd.Series[str], path: Path) -> None:
         split.to_csv(temporary)
 
 
-def read_split(path: Path) -> pd.Series[str]:
-    """Read a split written by `write_split`.
+def read_split(path: Path | str) -> pd.Series[str]:
+    """Read a split written by `write_split` or ``codenoise train split``.
 
     Raises
     ------
     DataError
         If the file is missing, lacks a column, names a patient twice or a split that is none.
+
+    Examples
+    --------
+    >>> split = read_split("split.csv")  # doctest: +SKIP
+    >>> cohort.subset(split.index[split == "test"])  # doctest: +SKIP
     """
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)

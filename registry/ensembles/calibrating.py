@@ -40,7 +40,8 @@ def calibrate(
     ensemble
         What to calibrate; it stays as it is.
     cohort
-        Patients that no expert was trained on, in any form that `Ensemble.read` takes.
+        Patients that no expert was trained on, with a table of every modality of the ensemble; in
+        any form that `Ensemble.read` takes.
     composition
         Whether experts are averaged (``"mean"``) or multiplied (``"product"``).
     draws
@@ -67,7 +68,7 @@ def calibrate(
     >>> learned, evidence = calibrate(ensemble, "calibration_cohort")  # doctest: +SKIP
     >>> learned.write("calibrated.toml")  # doctest: +SKIP
     """
-    given = ensemble.read(cohort)
+    given = ensemble.read(cohort, list(ensemble.spaces))
     if ensemble.calibration is not None:
         settings = replace(ensemble.settings, weighting=DEFAULT_WEIGHTING, composition="mean")
         ensemble = replace(ensemble, calibration=None, settings=settings)

@@ -36,7 +36,17 @@ class ExpertChoice(Strict):
 
 
 class Coherence(Strict):
-    """When a trajectory is rejected, and how often it is redrawn."""
+    """When a trajectory is rejected, and how often it is redrawn.
+
+    Attributes
+    ----------
+    threshold
+        Cosine distance over which a step is incoherent.
+    max_incoherent_fraction
+        Share of incoherent steps over which a draw is rejected.
+    max_retries
+        Redraws of a rejected draw.
+    """
 
     threshold: Annotated[float, Field(ge=0, le=2)] = 1.0
     max_incoherent_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
@@ -44,7 +54,19 @@ class Coherence(Strict):
 
 
 class Sampler(Strict):
-    """How latents are drawn."""
+    """How latents are drawn.
+
+    Attributes
+    ----------
+    name
+        Of a sampler that is built in or that a plugin adds.
+    steps
+        From noise to data.
+    mirrored
+        Whether draws come in pairs from opposite noise, so that few have a steady mean.
+    precision
+        Of matrix products; ``None`` is ``float32``.
+    """
 
     name: str = "dpm-solver++"
     steps: Annotated[int, Field(ge=1, le=1000)] = DEFAULT_STEPS
