@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -22,8 +22,8 @@ from codenoise.cli.options import (
 from codenoise.cli.output import print_json, print_table, progress_bars
 from codenoise.cli.reading import reading_options
 from codenoise.core.base.errors import CodenoiseError
-from codenoise.core.ensemble.settings import DEFAULT_WEIGHTING, Composition
-from codenoise.registry.ensembles.recipe import read_recipe, write_recipe
+from codenoise.core.ensemble.settings import Composition
+from codenoise.registry.ensembles.recipe import read_recipe, recipe_of, write_recipe
 from codenoise.registry.ensembles.resolving import load_ensemble
 from codenoise.registry.installed.discovery import discover
 
@@ -82,41 +82,30 @@ def calibrate(
     Example:
       codenoise calibrate ensemble.toml tcga --split split.csv -o calibrated.toml
     """
-    from codenoise.core.cohort.cohort import read_cohort
     from codenoise.core.cohort.splits import read_split, split_part
-    from codenoise.core.ensemble.learning import calibrate as learn
-    from codenoise.registry.ensembles.recipe_calibration import stored
+    from codenoise.registry.ensembles.calibrating import calibrate as learn
 
     target_path = output or ensemble_path
     if target_path.exists() and not (overwrite or dry_run):
         raise CodenoiseError(
             f"{target_path} is already there; give another --output, or --overwrite"
         )
-    recipe = read_recipe(ensemble_path)
-    ensemble = load_ensemble(recipe, discover())
-    given = read_cohort(cohort, list(ensemble.spaces), features=ensemble.features, **reading)
+    ensemble = load_ensemble(read_recipe(ensemble_path), discover())
+    given = ensemble.read(cohort, list(ensemble.spaces), **reading)
     if split_path is not None:
         given = split_part(given, read_split(split_path), part, f"{cohort} and {split_path}")
-    if ensemble.calibration is not None:  # what was learned before has no part in the evidence
-        settings = replace(ensemble.settings, weighting=DEFAULT_WEIGHTING, composition="mean")
-        ensemble = replace(ensemble, calibration=None, settings=settings)
     with progress_bars() as progress:
         learned, evidence = learn(
             ensemble,
-            ensemble.encode(given),
+            given,
             composition=composition,
             draws=draws,
             seed=seed,
+            called=cohort.name,
             progress=progress,
         )
     assert learned.calibration is not None
-    changed = recipe.model_copy(
-        update={
-            "weighting": learned.settings.weighting,
-            "composition": composition,
-            "calibration": stored(learned.calibration, evidence, cohort.name, given.digest()),
-        }
-    )
+    changed = recipe_of(learned.made_with)
     if not dry_run:
         write_recipe(changed, target_path)
     rows = [asdict(entry) for entry in evidence]

@@ -63,14 +63,12 @@ def conflicts(
     Example:
       codenoise cohort conflicts my_cohort -e ensemble.toml --top 10 -o conflicts.csv
     """
-    from codenoise.core.cohort.cohort import read_cohort
     from codenoise.core.ensemble.conflict import conflicts as rank
 
     check_free(output, overwrite)
     ensemble = load_ensemble(read_recipe(recipe_path), discover())
-    given = read_cohort(cohort, modalities or None, features=ensemble.features, **reading)
-    ensemble.check(given)
-    table = rank(ensemble, ensemble.encode(given), given.patients)
+    given = ensemble.read(cohort, modalities or None, **reading)
+    table = rank(ensemble, given)
     if output is not None:
         with atomic_file(output) as temporary:
             table.to_csv(temporary, index=False, float_format="%.6g")

@@ -24,18 +24,15 @@ from codenoise.cli.options import (
 )
 from codenoise.cli.output import print_json, print_table, progress_bars, told
 from codenoise.cli.reading import ensemble_option, reading_options
-from codenoise.cli.study import open_study
 from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.options import ReadOptions
 from codenoise.evaluation.experiments import EXPERIMENTS, experiment
-from codenoise.registry.ensembles.recipe import Recipe
-from codenoise.registry.ensembles.resolving import resolve
+from codenoise.registry.ensembles.recipe import Recipe, read_recipe
+from codenoise.registry.ensembles.resolving import load_ensemble, resolve
 from codenoise.registry.installed.discovery import discover
 
 if TYPE_CHECKING:
     from codenoise.evaluation.study import Study
-
-RUNS, QUICK_RUNS = 10, 2
 
 
 @click.group()
@@ -66,7 +63,7 @@ def _experiment_command(names: Sequence[str], called: str, summary: str) -> clic
     @click.option(
         "--runs",
         type=click.IntRange(1, 1000),
-        help=f"Repetitions, each with a seed of its own. [default: {RUNS}, quick {QUICK_RUNS}]",
+        help="Repetitions, each with a seed of its own. [default: 10, quick 2]",
     )
     @seed_option("Seed of the first run.")
     @click.option("--quick", is_flag=True, help="Measure a part of everything, in some minutes.")
@@ -89,16 +86,19 @@ def _experiment_command(names: Sequence[str], called: str, summary: str) -> clic
         reading: ReadOptions,
         as_json: bool,
     ) -> None:
+        from codenoise.evaluation.evaluating import QUICK_RUNS, RUNS, open_study
+
         about, study = open_study(
+            load_ensemble(read_recipe(recipe_path), discover()),
             cohort,
-            recipe_path,
             split_path,
-            clinical_path,
-            modalities,
-            runs or (QUICK_RUNS if quick else RUNS),
-            seed,
-            quick,
-            reading,
+            clinical=clinical_path,
+            modalities=modalities,
+            runs=runs or (QUICK_RUNS if quick else RUNS),
+            seed=seed,
+            quick=quick,
+            recipe=recipe_path,
+            **reading,
         )
         if dry_run:
             _show_plan(names, study, output, as_json)
@@ -143,40 +143,14 @@ def _run(
     as_json: bool,
 ) -> None:
     """Measure, write the report, and show the answers."""
-    from codenoise.evaluation.report import read_chapters, write_report
-    from codenoise.evaluation.running import (
-        leave_out,
-        open_results,
-        run_experiment,
-    )
+    from codenoise.evaluation.evaluating import run_study
 
-    open_results(output, about, overwrite=overwrite)
-    made = []
+    def missed(name: str, problem: DataError) -> None:
+        click.echo(f"{name} is left out: {told(problem)}", err=True)
+
     with progress_bars() as progress:
-        for number, name in enumerate(names):
-            found = experiment(name)
-            if len(names) > 1:
-                progress("experiments", number, len(names))
-            try:
-                run_experiment(found, study, output, progress)
-            except DataError as problem:
-                if len(names) == 1:
-                    raise
-                leave_out(output, name, str(problem))
-                click.echo(f"{name} is left out: {told(problem)}", err=True)
-                continue
-            made.append(name)
-        if len(names) > 1:
-            progress("experiments", len(names), len(names))
-    chapters = read_chapters(output)
-    report = write_report(output, chapters)
-    answers = [
-        (chapter.experiment.name, chapter.section, chapter.rows)
-        for chapter in chapters
-        if chapter.experiment.name in made and chapter.section is not None
-    ]
-    if not answers:
-        raise DataError(f"no experiment could be made; {report} says why")
+        found = run_study(about, study, names, output, overwrite, progress, missed)
+    answers = [(c.experiment.name, c.section, c.rows) for c in found.chapters if c.section]
     if as_json:
         print_json([_as_json(name, section, rows) for name, section, rows in answers])
         return
@@ -185,7 +159,7 @@ def _run(
         if len(answers) == 1:
             for table in section.tables:
                 print_table(table.frame.to_dict("records"), table.title)  # type: ignore[arg-type]
-    click.echo(f"report: {report}")
+    click.echo(f"report: {found.report}")
 
 
 def _as_json(name: str, section: Any, rows: int) -> dict[str, object]:
@@ -224,7 +198,7 @@ def truth(imputed: Path, truth_folder: Path, reading: ReadOptions, as_json: bool
       codenoise evaluate truth completed --truth held_back
     """
     from codenoise.core.cohort.cohort import read_cohort
-    from codenoise.evaluation.truth import against_truth
+    from codenoise.evaluation.truth import compare_parts
     from codenoise.registry.installed.loading import load_space
 
     path = imputed / "provenance.json"
@@ -235,15 +209,14 @@ def truth(imputed: Path, truth_folder: Path, reading: ReadOptions, as_json: bool
             f"{path} is missing or damaged; give an output folder of 'codenoise impute'"
         ) from None
     _, plugins = resolve(recipe, discover())
-    real = read_cohort(truth_folder, **reading)
     parts = {n: read_cohort(imputed / n, **reading).tables for n in ("completed", "spread", "mask")}
-    results = []
-    for modality, table in real.tables.items():
-        if modality not in parts["completed"]:
-            raise DataError(f"{table.source}: {modality!r} was not completed in {imputed}")
-        space = load_space(plugins[modality])
-        completed, spread, mask = (parts[n][modality].frame for n in parts)
-        results.append(asdict(against_truth(space, completed, spread, mask, table.frame)))
+    found = compare_parts(
+        parts,
+        read_cohort(truth_folder, **reading),
+        lambda modality: load_space(plugins[modality]),
+        str(imputed),
+    )
+    results = [asdict(one) for one in found]
     if as_json:
         print_json(results)
         return

@@ -8,13 +8,8 @@ import click
 
 from codenoise.cli.options import PATH, json_option, overwrite_option
 from codenoise.cli.output import print_conditions, print_json, print_table
-from codenoise.core.base.errors import CodenoiseError
-from codenoise.registry.contract.lock import lock_beside, lock_of, short, write_lock
-from codenoise.registry.contract.plugin import AnyPlugin
-from codenoise.registry.ensembles.conditions import carried
-from codenoise.registry.ensembles.recipe import read_recipe
-from codenoise.registry.ensembles.resolving import resolve
-from codenoise.registry.installed.discovery import discover
+from codenoise.registry.contract.lock import short
+from codenoise.registry.ensembles.locking import lock as pin
 
 
 @click.command()
@@ -31,18 +26,9 @@ def lock(recipe: Path, overwrite: bool, as_json: bool) -> None:
     Example:
       codenoise lock ensemble.toml
     """
-    path = lock_beside(recipe)
-    if path == recipe:
-        raise CodenoiseError(f"{recipe} is a lock itself; give the recipe, e.g. ensemble.toml")
-    if path.exists() and not overwrite:
-        raise CodenoiseError(f"{path} is already there; --overwrite pins what is installed now")
-    experts, spaces = resolve(read_recipe(recipe, locked=False), discover(checksums=True))
-    plugins: list[AnyPlugin] = [*experts, *spaces.values()]
-    pinned = lock_of(plugins)
-    write_lock(pinned, path)
-    conditions = carried(experts, spaces.values())
+    locked = pin(recipe, overwrite=overwrite)
     if as_json:
-        print_json(pinned.model_dump(mode="json") | {"conditions": conditions})
+        print_json(locked.lock.model_dump(mode="json") | {"conditions": locked.conditions})
         return
     rows = [
         {
@@ -51,7 +37,7 @@ def lock(recipe: Path, overwrite: bool, as_json: bool) -> None:
             "digest": short(plugin.sha256),
             "source": plugin.source.label,
         }
-        for plugin in plugins
+        for plugin in locked.plugins
     ]
-    print_table(rows, f"written to {path}")
-    print_conditions(conditions)
+    print_table(rows, f"written to {locked.path}")
+    print_conditions(locked.conditions)

@@ -92,7 +92,7 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def told(problem: CodenoiseError) -> str:
+def told(problem: CodenoiseError | str) -> str:
     """What an error says, in flags of the command line where it names parameters of Python.
 
     Examples

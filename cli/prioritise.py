@@ -101,12 +101,12 @@ def prioritise(
     Example:
       codenoise prioritise my_cohort -e ensemble.toml --missing rna --task stage --top 20
     """
-    from codenoise.core.cohort.cohort import read_clinical, read_cohort
+    from codenoise.core.cohort.cohort import read_clinical
     from codenoise.core.prioritisation.ranking import prioritise as rank
 
     check_free(output, overwrite)
     ensemble = load_ensemble(read_recipe(recipe_path), discover())
-    given = read_cohort(cohort, modalities or None, features=ensemble.features, **reading)
+    given = ensemble.read(cohort, modalities or None, **reading)
     clinical = read_clinical(clinical_path or cohort)
     with progress_bars() as progress:
         found = rank(

@@ -21,7 +21,7 @@ from codenoise.cli.output import print_json, print_table
 from codenoise.cli.packages import bank_options, packages_done, print_outcomes
 from codenoise.cli.reading import reading_options
 from codenoise.cli.tune import tune
-from codenoise.core.base.errors import CodenoiseError, DataError, first_few
+from codenoise.core.base.errors import CodenoiseError, DataError
 
 if TYPE_CHECKING:
     from codenoise.core.cohort.options import ReadOptions
@@ -72,7 +72,7 @@ def split(
       codenoise train split tcga --complete rna --complete rppa --output split.csv
     """
     from codenoise.core.cohort.cohort import read_clinical, read_cohort
-    from codenoise.core.cohort.splits import split_patients, write_split
+    from codenoise.core.cohort.splits import split_cohort, write_split
 
     if output.exists() and not overwrite:
         raise CodenoiseError(
@@ -80,21 +80,7 @@ def split(
             f"give another --output, or --overwrite"
         )
     given, clinical = read_cohort(cohort, list(complete), **reading), read_clinical(cohort)
-    if stratify not in clinical:
-        raise DataError(
-            f"the clinical table of {cohort} has no column {stratify!r}; "
-            f"it has {', '.join(map(str, clinical.columns))}"
-        )
-    twice = clinical.index[clinical.index.duplicated()].unique()
-    if len(twice):
-        raise DataError(
-            f"the clinical table of {cohort} has {len(twice)} patient(s) more than once: "
-            f"{first_few(twice)}; keep one row of each"
-        )
-    patients = sorted({*given.patients, *clinical.index})
-    strata = clinical[stratify].reindex(patients).fillna("unknown").astype(str)
-    mask = given.mask()
-    assigned = split_patients(strata, mask.index[mask.all(axis=1)], seed)
+    assigned = split_cohort(given, clinical, stratify=stratify, seed=seed, called=str(cohort))
     write_split(assigned, output)
     counts = assigned.value_counts()
     rows = [{"split": str(name), "patients": int(n)} for name, n in counts.items()]
@@ -208,20 +194,11 @@ def _train(
     experts: list[Ends] | None,
     workers: int,
 ) -> None:
-    from codenoise.core.cohort.cohort import read_cohort
-    from codenoise.core.cohort.splits import read_split
-    from codenoise.registry.authoring.bank import train_bank
-    from codenoise.registry.authoring.bank_recipe import read_bank_recipe
+    from codenoise.registry.authoring.training import train as train_all
 
-    recipe = read_bank_recipe(recipe_path)
-    wanted = list(recipe.modalities)
-    if experts:
-        wanted = list(dict.fromkeys(m for used, target in experts for m in (*used, target)))
-    known = [name for name in wanted if name in recipe.modalities] or wanted
-    given = read_cohort(cohort, known, **reading)
-    split = read_split(split_path)
     with packages_done() as report:
-        outcomes = train_bank(
-            recipe, given, split, output, experts=experts, workers=workers, report=report
-        )
+        outcomes = train_all(
+            cohort, recipe_path, split_path, output,
+            experts=experts, workers=workers, report=report, **reading,
+        )  # fmt: skip
     print_outcomes(outcomes, output, as_json)

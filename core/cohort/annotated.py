@@ -49,7 +49,7 @@ def read_h5ad(file: Probe, _: Asked) -> Grid:
     anndata = needed("anndata", f"reading {file.path}")
     with quiet():
         data = anndata.read_h5ad(file.path)
-    return _grid(data, file.path)
+    return annotated_grid(data, file.path)
 
 
 def read_modality(file: Probe, asked: Asked) -> Grid:
@@ -78,7 +78,9 @@ def read_h5mu(file: Probe, modalities: Sequence[str] | None = None) -> dict[str,
         if name not in data.mod:
             raise DataError(f"{file.path} has no modality {name!r}; it has {', '.join(data.mod)}")
     chosen = list(data.mod) if modalities is None else modalities
-    return {name: _grid(data.mod[name], f"{file.path}, modality {name}") for name in chosen}
+    return {
+        name: annotated_grid(data.mod[name], f"{file.path}, modality {name}") for name in chosen
+    }
 
 
 def read_h5mu_obs(file: Probe) -> pd.DataFrame:
@@ -94,7 +96,8 @@ def _mudata(file: Probe) -> Any:
         return mudata.read_h5mu(file.path)
 
 
-def _grid(data: Any, path: object) -> Grid:
+def annotated_grid(data: Any, path: object) -> Grid:
+    """The values of an AnnData object, ``path`` being what to call it in messages."""
     if data.X is None:
         raise DataError(f"{path} has no X; put the values there")
     sparse = hasattr(data.X, "toarray")
@@ -126,10 +129,10 @@ def to_anndata(frame: pd.DataFrame, layout: Layout) -> Any:
             values = csr_matrix(values)
     obs, var = obs.set_axis(named.index, axis=0), var.set_axis(named.columns, axis=0)
     with quiet():
-        return anndata.AnnData(values, obs=_as_objects(obs), var=_as_objects(var))
+        return anndata.AnnData(values, obs=as_objects(obs), var=as_objects(var))
 
 
-def _as_objects(frame: pd.DataFrame) -> pd.DataFrame:
+def as_objects(frame: pd.DataFrame) -> pd.DataFrame:
     """Text as plain objects, which every version of AnnData can write with every pandas."""
     made = frame.copy()
     for name in frame:
@@ -170,5 +173,5 @@ def write_h5mu(tables: Mapping[str, tuple[pd.DataFrame, Layout]], path: Path) ->
         parts = {name: to_anndata(frame, layout) for name, (frame, layout) in tables.items()}
         with mudata.set_options(pull_on_update=False):
             data = mudata.MuData(parts)
-            data.obs, data.var = _as_objects(data.obs), _as_objects(data.var)
+            data.obs, data.var = as_objects(data.obs), as_objects(data.var)
             data.write_h5mu(path)

@@ -54,6 +54,10 @@ def discover(*, checksums: bool = False, path: Sequence[str] | None = None) -> I
     ------
     ArtifactError
         Only where ``CODENOISE_STRICT=1`` is set: for the first broken plugin.
+
+    Examples
+    --------
+    >>> [expert.reference for expert in discover().experts]  # doctest: +SKIP
     """
     broken: list[BrokenPlugin] = []
     stored = items() if path is None else []
