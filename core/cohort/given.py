@@ -16,7 +16,7 @@ from codenoise.core.cohort.annotated import annotated_grid
 from codenoise.core.cohort.cohort import Cohort, alike, read_cohort
 from codenoise.core.cohort.formats import Grid
 from codenoise.core.cohort.options import ReadOptions
-from codenoise.core.cohort.parquet import parquet_grid
+from codenoise.core.cohort.parquet import framed_grid
 from codenoise.core.cohort.tables import table_of
 
 KINDS = "a pandas or polars DataFrame or an AnnData"
@@ -119,7 +119,7 @@ def frame_of(given: Any, source: object) -> pd.DataFrame:
 def _grid(given: object, source: Path) -> Grid:
     if _is(given, "anndata", "AnnData"):
         return annotated_grid(given, source)
-    return parquet_grid(frame_of(given, source), source)
+    return framed_grid(frame_of(given, source), source)
 
 
 def _id_column(frame: pd.DataFrame) -> int | None:

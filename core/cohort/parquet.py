@@ -18,9 +18,9 @@ from codenoise.core.cohort.probe import Probe
 def read_parquet(file: Probe, _: Asked) -> Grid:
     """The cells of a parquet file; ids from its index, or its first column where it has none."""
     if file.compression:
-        return _grid(pd.read_parquet(file.whole()), file.path)
+        return framed_grid(pd.read_parquet(file.whole()), file.path)
     with file.content() as stream:
-        return _grid(pd.read_parquet(stream), file.path)
+        return framed_grid(pd.read_parquet(stream), file.path)
 
 
 def outline_parquet(file: Probe) -> Outline | None:
@@ -29,10 +29,10 @@ def outline_parquet(file: Probe) -> Outline | None:
         return None
     with file.content() as stream, pq.ParquetFile(stream) as stored:
         empty = stored.schema_arrow.empty_table().to_pandas()
-        grid = _grid(empty, file.path)
+        grid = framed_grid(empty, file.path)
         first = list(empty.columns[:1]) if grid.ids_are_column else []
         ids = stored.read(columns=first, use_pandas_metadata=True).to_pandas()
-        labels = replace(grid, ids=_grid(ids, file.path).ids)
+        labels = replace(grid, ids=framed_grid(ids, file.path).ids)
         blocks = partial(_blocks, file.path, stored.metadata)
         return Outline(labels, blocks, tuple(_note_of_groups(stored.metadata)))
 
@@ -44,10 +44,10 @@ def _blocks(path: Path, stored: pq.FileMetaData, rows: int) -> Iterator[pd.DataF
         pq.ParquetFile(path, metadata=stored, buffer_size=1 << 13, pre_buffer=False) as file,
     ):
         for batch in file.iter_batches(batch_size=rows, use_threads=False):
-            yield _grid(batch.to_pandas(), path).cells
+            yield framed_grid(batch.to_pandas(), path).cells
 
 
-def _grid(frame: pd.DataFrame, path: Path) -> Grid:
+def framed_grid(frame: pd.DataFrame, path: Path) -> Grid:
     """The cells of a frame as pandas reads it from parquet.
 
     Raises
