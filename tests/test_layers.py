@@ -41,7 +41,8 @@ def test_the_science_names_no_flag() -> None:
         f"{path.relative_to(ROOT)}:{line}: {text!r}"
         for path in SCIENCE
         for line, text in literals(path)
-        if re.search(r"--[a-z]{2,}", text)
+        # A flag alone is a word of the command that a report names, and no message.
+        if re.search(r"--[a-z]{2,}", text) and not re.fullmatch(r"--[a-z]+", text)
     ]
     assert found == []
 

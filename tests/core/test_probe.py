@@ -112,7 +112,8 @@ def test_chunks_open_a_file_once_for_the_ids_and_once_for_the_cells(
 def test_what_a_plugin_reads_is_not_opened_for_it(
     tmp_path: Path, openings: Openings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(READERS, ".own", lambda _: FRAME)
+    monkeypatch.setattr(READERS, "_things", {})
+    READERS.register(".own", lambda _: FRAME, "a plugin")
     path = tmp_path / "rna.own"
     path.write_bytes(b"\x1f\x8b of no gzip")
     with openings(path) as times:
