@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from codenoise.cli.output import json_option, print_json, print_table, progress_bars
+from codenoise.cli.options import (
+    PATH,
+    cohort_argument,
+    draws_option,
+    dry_run_option,
+    json_option,
+    output_option,
+    overwrite_option,
+    seed_option,
+    split_option,
+)
+from codenoise.cli.output import print_json, print_table, progress_bars
 from codenoise.cli.reading import reading_options
 from codenoise.core.base.errors import CodenoiseError
-from codenoise.core.ensemble.settings import DEFAULT_WEIGHTING, Composition
-from codenoise.registry.ensembles.recipe import read_recipe, write_recipe
+from codenoise.core.ensemble.settings import Composition
+from codenoise.registry.ensembles.recipe import read_recipe, recipe_of, write_recipe
 from codenoise.registry.ensembles.resolving import load_ensemble
 from codenoise.registry.installed.discovery import discover
 
@@ -21,14 +32,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("ensemble_path", metavar="ENSEMBLE", type=click.Path(path_type=Path))
-@click.argument("cohort", type=click.Path(path_type=Path))
-@click.option(
-    "--split",
-    "split_path",
-    type=click.Path(path_type=Path),
-    help="CSV of patient,split; only the patients of --part are used.",
-)
+@click.argument("ensemble_path", metavar="ENSEMBLE", type=PATH)
+@cohort_argument
+@split_option("CSV of patient,split; only the patients of --part are used.", required=False)
 @click.option(
     "--part",
     type=click.Choice(["validation", "test"]),
@@ -43,22 +49,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="product: scores add up, the prior takes the surplus; mean: the paper's weighted mean.",
 )
-@click.option(
-    "--draws",
-    type=click.IntRange(19),
-    default=39,
-    show_default=True,
-    help="Draws per patient behind the spread.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of noise and draws.")
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path),
-    help="Recipe to write; ENSEMBLE itself by default, with --overwrite.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace the recipe if it is there.")
-@click.option("--dry-run", is_flag=True, help="Show the evidence and write nothing.")
+@draws_option("Draws per patient behind the spread.", default=39, least=19)
+@seed_option("Seed of noise and draws.")
+@output_option("Recipe to write; ENSEMBLE itself by default, with --overwrite.")
+@overwrite_option("Replace the recipe if it is there.")
+@dry_run_option("Show the evidence and write nothing.")
 @reading_options
 @json_option
 def calibrate(
@@ -87,41 +82,30 @@ def calibrate(
     Example:
       codenoise calibrate ensemble.toml tcga --split split.csv -o calibrated.toml
     """
-    from codenoise.core.cohort.cohort import read_cohort
     from codenoise.core.cohort.splits import read_split, split_part
-    from codenoise.core.ensemble.learning import calibrate as learn
-    from codenoise.registry.ensembles.recipe_calibration import stored
+    from codenoise.registry.ensembles.calibrating import calibrate as learn
 
     target_path = output or ensemble_path
     if target_path.exists() and not (overwrite or dry_run):
         raise CodenoiseError(
             f"{target_path} is already there; give another --output, or --overwrite"
         )
-    recipe = read_recipe(ensemble_path)
-    ensemble = load_ensemble(recipe, discover())
-    given = read_cohort(cohort, list(ensemble.spaces), features=ensemble.features, **reading)
+    ensemble = load_ensemble(read_recipe(ensemble_path), discover())
+    given = ensemble.read(cohort, list(ensemble.spaces), **reading)
     if split_path is not None:
         given = split_part(given, read_split(split_path), part, f"{cohort} and {split_path}")
-    if ensemble.calibration is not None:  # what was learned before has no part in the evidence
-        settings = replace(ensemble.settings, weighting=DEFAULT_WEIGHTING, composition="mean")
-        ensemble = replace(ensemble, calibration=None, settings=settings)
     with progress_bars() as progress:
         learned, evidence = learn(
             ensemble,
-            ensemble.encode(given),
+            given,
             composition=composition,
             draws=draws,
             seed=seed,
+            called=cohort.name,
             progress=progress,
         )
     assert learned.calibration is not None
-    changed = recipe.model_copy(
-        update={
-            "weighting": learned.settings.weighting,
-            "composition": composition,
-            "calibration": stored(learned.calibration, evidence, cohort.name, given.digest()),
-        }
-    )
+    changed = recipe_of(learned.made_with)
     if not dry_run:
         write_recipe(changed, target_path)
     rows = [asdict(entry) for entry in evidence]

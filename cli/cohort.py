@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from codenoise.cli.conflicts import conflicts
-from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.cli.options import PATH, check_free, json_option, modality_option, overwrite_option
+from codenoise.cli.output import print_json, print_table, told
 from codenoise.cli.reading import reading_options
-from codenoise.core.base.errors import CodenoiseError
-from codenoise.registry.installed.discovery import discover
 
 if TYPE_CHECKING:
-    from codenoise.core.cohort.cohort import Cohort
     from codenoise.core.cohort.options import ReadOptions
-    from codenoise.core.spaces.space import Space
 
 
 @click.group()
@@ -29,15 +26,15 @@ cohort.add_command(conflicts)
 
 
 @cohort.command()
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--modality", "modalities", multiple=True, help="Look only at these; all by default.")
+@click.argument("path", type=PATH)
+@modality_option("Look only at these; all by default.")
 @reading_options
 @click.option(
     "--plot",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Draw which modalities patients have, as an UpSet plot (.png, .svg or .pdf).",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the picture if it is there.")
+@overwrite_option("Replace the picture if it is there.")
 @json_option
 def check(
     path: Path,
@@ -56,18 +53,17 @@ def check(
     Example:
       codenoise cohort check my_cohort --plot patients.png
     """
-    from codenoise.core.cohort.cohort import read_cohort
     from codenoise.core.cohort.picture import check_picture_name, draw_pattern
+    from codenoise.registry.installed.checking import check_cohort
 
     if plot is not None:
         check_picture_name(plot)
-        if plot.exists() and not overwrite:
-            raise CodenoiseError(f"{plot} is already there; give another --plot, or --overwrite")
-    spaces = _newest_spaces()
-    features = {name: space.features for name, space in spaces.items()}
-    given = read_cohort(path, modalities or None, features=features, **reading)
-    rows = [_verdict(given, name, spaces.get(name)) for name in given.tables]
-    patterns = _patterns(given)
+        check_free(plot, overwrite, "--plot")
+    checked = check_cohort(path, modalities or None, **reading)
+    given = checked.cohort
+    verdicts = checked.tables["verdict"].map(told)
+    rows: Any = checked.tables.assign(verdict=verdicts).to_dict("records")
+    patterns: Any = checked.patterns.to_dict("records")
     if plot is not None:
         draw_pattern(given.mask(), plot)
     if as_json:
@@ -81,55 +77,5 @@ def check(
                 click.echo(f"{table.source}: {note}")
         if plot is not None:
             click.echo(f"picture written to {plot}")
-    if any(row["verdict"] not in ("ok", "no space installed") for row in rows):
+    if not checked.usable:
         sys.exit(1)
-
-
-def _newest_spaces() -> dict[str, Space]:
-    """The newest installed space of each modality."""
-    from packaging.version import Version
-
-    from codenoise.registry.installed.loading import load_space
-
-    plugins = sorted(discover().spaces, key=lambda plugin: Version(plugin.manifest.version))
-    return {
-        modality: load_space(plugin)
-        for modality, plugin in {p.manifest.modality: p for p in plugins}.items()
-    }
-
-
-def _verdict(given: Cohort, modality: str, space: Space | None) -> dict[str, Any]:
-    table, measured = given.tables[modality], given.measured(modality)
-    row: dict[str, Any] = {
-        "modality": modality,
-        "file": table.source,
-        "patients": len(measured),
-        "features": len(table.frame.columns),
-        "gaps %": 100 * float(measured.isna().to_numpy().mean()) if measured.size else 0.0,
-        "space": "",
-        "matched": "",
-        "verdict": "no space installed",
-    }
-    if space is None:
-        return row
-    there = len(space.features) - len(space.absent(table.frame))
-    row |= {"space": space.reference, "matched": f"{there}/{len(space.features)}", "verdict": "ok"}
-    try:
-        space.encode(measured, table.source)
-    except CodenoiseError as problem:
-        row["verdict"] = str(problem)
-    return row
-
-
-def _patterns(given: Cohort) -> list[dict[str, Any]]:
-    mask = given.mask()
-    counts = mask.value_counts()
-    return [
-        {
-            "measured": "+".join(n for n, there in zip(mask.columns, pattern, strict=True) if there)
-            or "nothing",
-            "patients": int(count),
-        }
-        for pattern, count in counts.items()
-        if isinstance(pattern, tuple)
-    ]

@@ -10,8 +10,15 @@ from typing import get_args
 
 import click
 
-from codenoise.cli.experts import warn_of_broken
-from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.cli.options import (
+    dry_run_option,
+    json_option,
+    modality_option,
+    output_option,
+    overwrite_option,
+    targets_option,
+)
+from codenoise.cli.output import print_conditions, print_json, print_table, told, warn_of_broken
 from codenoise.core.base.errors import CodenoiseError
 from codenoise.core.diffusion.samplers import DEFAULT_SAMPLER, SAMPLERS
 from codenoise.core.ensemble.settings import (
@@ -22,6 +29,8 @@ from codenoise.core.ensemble.settings import (
 )
 from codenoise.core.ensemble.weights import STACKED, WEIGHTINGS
 from codenoise.registry.ensembles.composing import compose as compose_recipe
+from codenoise.registry.ensembles.composing import left_out
+from codenoise.registry.ensembles.conditions import carried
 from codenoise.registry.ensembles.explanation import Explained, explain_choice
 from codenoise.registry.ensembles.recipe import Coherence, Sampler, write_recipe
 from codenoise.registry.ensembles.resolving import resolve
@@ -30,13 +39,8 @@ from codenoise.registry.installed.discovery import discover
 
 
 @click.command()
-@click.option("--target", "targets", multiple=True, help="Modality to generate; all by default.")
-@click.option(
-    "--modality",
-    "modalities",
-    multiple=True,
-    help="Use only experts between these modalities; repeat for each.",
-)
+@targets_option()
+@modality_option("Use only experts between these modalities; repeat for each.")
 @click.option(
     "--expert",
     "experts",
@@ -111,16 +115,15 @@ from codenoise.registry.installed.discovery import discover
     show_default=True,
     help="Whether draws come in pairs from opposite noise, so that few have a steady mean.",
 )
+@output_option("Recipe to write.", "ensemble.toml")
+@overwrite_option("Replace the recipe if it is there.")
+@dry_run_option("Show the choice and write nothing.")
 @click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path),
-    default=Path("ensemble.toml"),
-    show_default=True,
-    help="Recipe to write.",
+    "--commercial",
+    is_flag=True,
+    help="Leave out what is not cleared for commercial use: experts and spaces under licences that "
+    "forbid it, or that are not known.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the recipe if it is there.")
-@click.option("--dry-run", is_flag=True, help="Show the choice and write nothing.")
 @click.option("--explain", is_flag=True, help="Say why each expert was taken or left.")
 @json_option
 def compose(
@@ -140,6 +143,7 @@ def compose(
     output: Path,
     overwrite: bool,
     dry_run: bool,
+    commercial: bool,
     explain: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
@@ -148,6 +152,7 @@ def compose(
     \b
     Example:
       codenoise compose --target rppa --target wsi --output ensemble.toml
+      codenoise compose --commercial --output product.toml
     """
     if output.exists() and not overwrite and not dry_run:
         raise CodenoiseError(f"{output} is already there; give another --output, or --overwrite")
@@ -161,6 +166,7 @@ def compose(
         recipe = compose_recipe(
             inventory,
             **asked,
+            commercial=commercial,
             weighting=weighting,
             weights=dict(map(_weight, weights)),
             composition=composition,
@@ -174,12 +180,19 @@ def compose(
                 precision=None if precision == "float32" else precision,
             ),
         )
-        chosen, _ = resolve(recipe, inventory)
+        chosen, spaces = resolve(recipe, inventory)
     except CodenoiseError:
         if explain and not as_json:
-            _print_explanation(list(explain_choice(inventory, [], **asked)))
+            _print_explanation(list(explain_choice(inventory, [], **asked, commercial=commercial)))
         raise
-    explanation = list(explain_choice(inventory, chosen, **asked)) if explain else []
+    explanation = (
+        list(explain_choice(inventory, chosen, **asked, commercial=commercial)) if explain else []
+    )
+    conditions = carried(chosen, spaces.values())
+    barred = [
+        {"kind": plugin.kind, "left out": plugin.reference, "why": why}
+        for plugin, why in (left_out(inventory, **asked) if commercial else ())
+    ]
     if not dry_run:
         write_recipe(recipe, output)
     rows = [
@@ -193,12 +206,19 @@ def compose(
         for plugin in chosen
     ]
     if as_json:
-        content = {"recipe": recipe.model_dump(mode="json"), "experts": rows}
+        content = {
+            "recipe": recipe.model_dump(mode="json"), "experts": rows, "conditions": conditions,
+        }  # fmt: skip
+        if commercial:
+            content["left_out"] = barred
         if explain:
             content["explanation"] = [asdict(one) for one in explanation]
         print_json(content)
         return
     print_table(rows, f"would be written to {output}" if dry_run else f"written to {output}")
+    print_conditions(conditions)
+    if barred:
+        print_table(barred, "left out, as not cleared for commercial use")
     if explain:
         _print_explanation(explanation)
     warn_of_broken(inventory.broken)
@@ -238,4 +258,4 @@ def _known(option: str, kind: Kind, name: str) -> None:
     try:
         need(kind, name)
     except CodenoiseError as problem:
-        raise click.BadParameter(str(problem), param_hint=option) from None
+        raise click.BadParameter(told(problem), param_hint=option) from None

@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.cli.options import (
+    check_free,
+    cohort_argument,
+    json_option,
+    modality_option,
+    output_option,
+    overwrite_option,
+)
+from codenoise.cli.output import print_json, print_table
 from codenoise.cli.reading import ensemble_option, reading_options
-from codenoise.core.base.errors import CodenoiseError
 from codenoise.core.base.files import atomic_file
 from codenoise.registry.ensembles.recipe import read_recipe
 from codenoise.registry.ensembles.resolving import load_ensemble
@@ -20,14 +27,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("cohort", type=click.Path(path_type=Path))
+@cohort_argument
 @ensemble_option(help="Recipe written by 'codenoise compose'; its pair experts are used.")
-@click.option(
-    "--modality",
-    "modalities",
-    multiple=True,
-    help="Read only these tables of the cohort; all by default.",
-)
+@modality_option()
 @click.option(
     "--top",
     type=click.IntRange(1),
@@ -35,8 +37,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="Print only so many; the CSV has all.",
 )
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="CSV of all patients.")
-@click.option("--overwrite", is_flag=True, help="Replace the CSV if it is there.")
+@output_option("CSV of all patients.")
+@overwrite_option("Replace the CSV if it is there.")
 @reading_options
 @json_option
 def conflicts(
@@ -61,15 +63,12 @@ def conflicts(
     Example:
       codenoise cohort conflicts my_cohort -e ensemble.toml --top 10 -o conflicts.csv
     """
-    from codenoise.core.cohort.cohort import read_cohort
     from codenoise.core.ensemble.conflict import conflicts as rank
 
-    if output is not None and output.exists() and not overwrite:
-        raise CodenoiseError(f"{output} is already there; give another --output, or --overwrite")
+    check_free(output, overwrite)
     ensemble = load_ensemble(read_recipe(recipe_path), discover())
-    given = read_cohort(cohort, modalities or None, features=ensemble.features, **reading)
-    ensemble.check(given)
-    table = rank(ensemble, ensemble.encode(given), given.patients)
+    given = ensemble.read(cohort, modalities or None, **reading)
+    table = rank(ensemble, given)
     if output is not None:
         with atomic_file(output) as temporary:
             table.to_csv(temporary, index=False, float_format="%.6g")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.cli.options import json_option
+from codenoise.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from codenoise.registry.installed.code_plugins import CodePlugin

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,20 +10,29 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from codenoise.cli.output import json_option, print_json, print_table, progress_bars
+from codenoise.cli.options import (
+    PATH,
+    clinical_option,
+    cohort_argument,
+    dry_run_option,
+    json_option,
+    modality_option,
+    output_option,
+    overwrite_option,
+    seed_option,
+    split_option,
+)
+from codenoise.cli.output import print_json, print_table, progress_bars, told
 from codenoise.cli.reading import ensemble_option, reading_options
-from codenoise.cli.study import open_study
 from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.options import ReadOptions
 from codenoise.evaluation.experiments import EXPERIMENTS, experiment
-from codenoise.registry.ensembles.recipe import Recipe
-from codenoise.registry.ensembles.resolving import resolve
+from codenoise.registry.ensembles.recipe import Recipe, read_recipe
+from codenoise.registry.ensembles.resolving import load_ensemble, resolve
 from codenoise.registry.installed.discovery import discover
 
 if TYPE_CHECKING:
     from codenoise.evaluation.study import Study
-
-RUNS, QUICK_RUNS = 10, 2
 
 
 @click.group()
@@ -40,45 +48,27 @@ def evaluate() -> None:
 def _experiment_command(names: Sequence[str], called: str, summary: str) -> click.Command:
     """A command that runs some experiments and writes the report."""
 
-    @click.argument("cohort", type=click.Path(path_type=Path))
+    @cohort_argument
     @ensemble_option()
-    @click.option(
-        "--split",
-        "split_path",
-        type=click.Path(path_type=Path),
-        required=True,
-        help="CSV of patient,split: simple methods and classifiers learn from its training "
-        "patients, its test patients are measured.",
+    @split_option(
+        "CSV of patient,split: simple methods and classifiers learn from its training "
+        "patients, its test patients are measured."
     )
-    @click.option(
-        "--clinical",
-        "clinical_path",
-        type=click.Path(path_type=Path),
-        help="Table of cancer_type, stage, os_days, os_event. [default: the cohort's own]",
-    )
-    @click.option(
-        "--modality",
-        "modalities",
-        multiple=True,
-        help="Study only these. [default: the targets; of one target, its conditions too]",
-    )
-    @click.option(
-        "--output",
-        "-o",
-        type=click.Path(path_type=Path),
-        default="evaluation",
-        show_default=True,
-        help="Folder of results, figures and report; a run that was interrupted goes on there.",
+    @clinical_option("Table of cancer_type, stage, os_days, os_event. [default: the cohort's own]")
+    @modality_option("Study only these. [default: the targets; of one target, its conditions too]")
+    @output_option(
+        "Folder of results, figures and report; a run that was interrupted goes on there.",
+        "evaluation",
     )
     @click.option(
         "--runs",
         type=click.IntRange(1, 1000),
-        help=f"Repetitions, each with a seed of its own. [default: {RUNS}, quick {QUICK_RUNS}]",
+        help="Repetitions, each with a seed of its own. [default: 10, quick 2]",
     )
-    @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first run.")
+    @seed_option("Seed of the first run.")
     @click.option("--quick", is_flag=True, help="Measure a part of everything, in some minutes.")
-    @click.option("--overwrite", is_flag=True, help="Delete the folder's results and start anew.")
-    @click.option("--dry-run", is_flag=True, help="Show what is left to measure; write nothing.")
+    @overwrite_option("Delete the folder's results and start anew.")
+    @dry_run_option("Show what is left to measure; write nothing.")
     @reading_options
     @json_option
     def command(
@@ -96,16 +86,19 @@ def _experiment_command(names: Sequence[str], called: str, summary: str) -> clic
         reading: ReadOptions,
         as_json: bool,
     ) -> None:
+        from codenoise.evaluation.evaluating import QUICK_RUNS, RUNS, open_study
+
         about, study = open_study(
+            load_ensemble(read_recipe(recipe_path), discover()),
             cohort,
-            recipe_path,
             split_path,
-            clinical_path,
-            modalities,
-            runs or (QUICK_RUNS if quick else RUNS),
-            seed,
-            quick,
-            reading,
+            clinical=clinical_path,
+            modalities=modalities,
+            runs=runs or (QUICK_RUNS if quick else RUNS),
+            seed=seed,
+            quick=quick,
+            recipe=recipe_path,
+            **reading,
         )
         if dry_run:
             _show_plan(names, study, output, as_json)
@@ -134,7 +127,7 @@ def _show_plan(names: Sequence[str], study: Study, output: Path, as_json: bool) 
             left, total = left_to_do(experiment(name), study, output)
             rows.append({"experiment": name, "parts": total, "left": len(left), "why not": ""})
         except DataError as problem:
-            rows.append({"experiment": name, "parts": 0, "left": 0, "why not": str(problem)})
+            rows.append({"experiment": name, "parts": 0, "left": 0, "why not": told(problem)})
     if as_json:
         print_json(rows)
     else:
@@ -150,44 +143,14 @@ def _run(
     as_json: bool,
 ) -> None:
     """Measure, write the report, and show the answers."""
-    from codenoise.evaluation.report import read_chapters, write_report
-    from codenoise.evaluation.running import (
-        leave_out,
-        open_results,
-        read_about,
-        run_experiment,
-    )
+    from codenoise.evaluation.evaluating import run_study
 
-    if overwrite and output.exists():
-        read_about(output)  # nothing but results of this command is deleted
-        shutil.rmtree(output)
-    open_results(output, about)
-    made = []
+    def missed(name: str, problem: DataError) -> None:
+        click.echo(f"{name} is left out: {told(problem)}", err=True)
+
     with progress_bars() as progress:
-        for number, name in enumerate(names):
-            found = experiment(name)
-            if len(names) > 1:
-                progress("experiments", number, len(names))
-            try:
-                run_experiment(found, study, output, progress)
-            except DataError as problem:
-                if len(names) == 1:
-                    raise
-                leave_out(output, name, str(problem))
-                click.echo(f"{name} is left out: {problem}", err=True)
-                continue
-            made.append(name)
-        if len(names) > 1:
-            progress("experiments", len(names), len(names))
-    chapters = read_chapters(output)
-    report = write_report(output, chapters)
-    answers = [
-        (chapter.experiment.name, chapter.section, chapter.rows)
-        for chapter in chapters
-        if chapter.experiment.name in made and chapter.section is not None
-    ]
-    if not answers:
-        raise DataError(f"no experiment could be made; {report} says why")
+        found = run_study(about, study, names, output, overwrite, progress, missed)
+    answers = [(c.experiment.name, c.section, c.rows) for c in found.chapters if c.section]
     if as_json:
         print_json([_as_json(name, section, rows) for name, section, rows in answers])
         return
@@ -196,7 +159,7 @@ def _run(
         if len(answers) == 1:
             for table in section.tables:
                 print_table(table.frame.to_dict("records"), table.title)  # type: ignore[arg-type]
-    click.echo(f"report: {report}")
+    click.echo(f"report: {found.report}")
 
 
 def _as_json(name: str, section: Any, rows: int) -> dict[str, object]:
@@ -217,11 +180,11 @@ for _name, (_, _summary) in EXPERIMENTS.items():
 
 
 @evaluate.command()
-@click.argument("imputed", type=click.Path(path_type=Path))
+@click.argument("imputed", type=PATH)
 @click.option(
     "--truth",
     "truth_folder",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="Folder with the real tables of patients that were generated.",
 )
@@ -235,7 +198,7 @@ def truth(imputed: Path, truth_folder: Path, reading: ReadOptions, as_json: bool
       codenoise evaluate truth completed --truth held_back
     """
     from codenoise.core.cohort.cohort import read_cohort
-    from codenoise.evaluation.truth import against_truth
+    from codenoise.evaluation.truth import compare_parts
     from codenoise.registry.installed.loading import load_space
 
     path = imputed / "provenance.json"
@@ -246,15 +209,14 @@ def truth(imputed: Path, truth_folder: Path, reading: ReadOptions, as_json: bool
             f"{path} is missing or damaged; give an output folder of 'codenoise impute'"
         ) from None
     _, plugins = resolve(recipe, discover())
-    real = read_cohort(truth_folder, **reading)
     parts = {n: read_cohort(imputed / n, **reading).tables for n in ("completed", "spread", "mask")}
-    results = []
-    for modality, table in real.tables.items():
-        if modality not in parts["completed"]:
-            raise DataError(f"{table.source}: {modality!r} was not completed in {imputed}")
-        space = load_space(plugins[modality])
-        completed, spread, mask = (parts[n][modality].frame for n in parts)
-        results.append(asdict(against_truth(space, completed, spread, mask, table.frame)))
+    found = compare_parts(
+        parts,
+        read_cohort(truth_folder, **reading),
+        lambda modality: load_space(plugins[modality]),
+        str(imputed),
+    )
+    results = [asdict(one) for one in found]
     if as_json:
         print_json(results)
         return

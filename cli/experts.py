@@ -9,12 +9,14 @@ from dataclasses import asdict
 import click
 
 from codenoise.cli.installing import add, export, remove
-from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.cli.options import json_option
+from codenoise.cli.output import print_conditions, print_json, print_table, warn_of_broken
 from codenoise.cli.publish import new, package, publish
 from codenoise.core.base.errors import EnsembleError, first_few
 from codenoise.registry.contract.compatibility import Finding, findings, verified
 from codenoise.registry.contract.manifest import ExpertManifest
-from codenoise.registry.contract.plugin import BrokenPlugin, Plugin
+from codenoise.registry.contract.plugin import Inventory, Plugin
+from codenoise.registry.ensembles.conditions import carried
 from codenoise.registry.installed.discovery import discover
 
 
@@ -35,7 +37,7 @@ def list_command(as_json: bool) -> None:
     inventory = discover()
     _print_experts(
         inventory.experts,
-        inventory.broken,
+        inventory,
         as_json,
         "no expert is installed; pip install one, e.g. codenoise-expert-rna-to-rppa, or "
         "'codenoise pull' one",
@@ -84,7 +86,7 @@ def search(
         and target in (None, plugin.manifest.target.modality)
     ]
     nothing = "nothing that is installed matches; --hub searches the Hugging Face Hub"
-    _print_experts(found, inventory.broken, as_json, nothing)
+    _print_experts(found, inventory, as_json, nothing)
 
 
 def _print_catalogues(text: str, as_json: bool) -> None:
@@ -108,7 +110,7 @@ def _words(manifest: ExpertManifest) -> str:
 
 def _print_experts(
     found: Sequence[Plugin[ExpertManifest]],
-    broken: tuple[BrokenPlugin, ...],
+    inventory: Inventory,
     as_json: bool,
     nothing: str,
 ) -> None:
@@ -120,27 +122,27 @@ def _print_experts(
             "patients": plugin.manifest.training.n,
             "validation R2": plugin.manifest.validation.r2_expectation,
             "license": plugin.manifest.license,
+            "conditions": ", ".join(carried([plugin], inventory.spaces)) or "none",
             "source": plugin.source.label,
         }
         for plugin in found
     ]
+    conditions = carried(found, inventory.spaces)
     if as_json:
-        print_json({"experts": rows, "broken": [asdict(plugin) for plugin in broken]})
+        print_json(
+            {
+                "experts": rows,
+                "broken": [asdict(plugin) for plugin in inventory.broken],
+                "conditions": conditions,
+            }
+        )
         return
     if rows:
         print_table(rows, f"{len(rows)} experts (validation R2: of the expected latents, pooled)")
+        print_conditions(conditions)
     else:
         click.echo(nothing)
-    warn_of_broken(broken)
-
-
-def warn_of_broken(broken: tuple[BrokenPlugin, ...]) -> None:
-    """Name on stderr each plugin that was skipped."""
-    for plugin in broken:
-        click.echo(
-            f"skipped: {plugin.entry} of {plugin.where}: {plugin.reason}",
-            err=True,
-        )
+    warn_of_broken(inventory.broken)
 
 
 @experts.command()

@@ -2,64 +2,58 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from codenoise.cli.output import json_option, print_json, print_table, progress_bars
+from codenoise.cli.options import (
+    PATH,
+    check_free,
+    cohort_argument,
+    draws_option,
+    dry_run_option,
+    json_option,
+    modality_option,
+    output_option,
+    overwrite_option,
+    seed_option,
+    targets_option,
+)
+from codenoise.cli.output import print_json, print_table, progress_bars
 from codenoise.cli.reading import ensemble_option, reading_options
 from codenoise.core.base.errors import CodenoiseError
 from codenoise.core.base.files import atomic_folder
-from codenoise.registry.contract.compatibility import engine_version
 from codenoise.registry.ensembles.recipe import read_recipe
-from codenoise.registry.ensembles.resolving import load_ensemble, provenance
+from codenoise.registry.ensembles.resolving import load_ensemble
 from codenoise.registry.installed.discovery import discover
 
 if TYPE_CHECKING:
-    from codenoise.core.cohort.cohort import Cohort
     from codenoise.core.cohort.options import ReadOptions
-    from codenoise.core.ensemble.ensemble import Ensemble
-    from codenoise.core.ensemble.imputation import Imputation
-
-folder_argument = click.Path(path_type=Path, file_okay=True)
 
 
 @click.command()
-@click.argument("cohort", type=folder_argument)
+@cohort_argument
 @ensemble_option()
-@click.option(
-    "--output", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write."
-)
-@click.option(
-    "--modality",
-    "modalities",
-    multiple=True,
-    help="Read only these tables of the cohort; all by default.",
-)
+@output_option("Folder to write.", required=True)
+@modality_option()
 @reading_options
-@click.option("--target", "targets", multiple=True, help="Complete only these modalities.")
-@click.option(
-    "--draws",
-    type=click.IntRange(2, 10_000),
-    default=10,
-    show_default=True,
-    help="Generated versions per patient; their mean is the completed value.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same result.")
+@targets_option("Complete only these modalities.")
+@draws_option(
+    "Generated versions per patient; their mean is the completed value.",
+    default=10, least=2, most=10_000,
+)  # fmt: skip
+@seed_option()
 @click.option("--save-draws", is_flag=True, help="Also write every draw, in features (parquet).")
 @click.option(
     "--trace",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Also write how far experts were apart at each step: values (.parquet), or a picture "
     "(.png, .svg or .pdf).",
 )
-@click.option(
-    "--overwrite", is_flag=True, help="Replace the output folder, and trace, of an earlier run."
-)
-@click.option("--dry-run", is_flag=True, help="Check the input, say what would be done, and stop.")
+@overwrite_option("Replace the output folder, and trace, of an earlier run.")
+@dry_run_option("Check the input, say what would be done, and stop.")
 @json_option
 def impute(
     cohort: Path,
@@ -92,26 +86,25 @@ def impute(
     Example:
       codenoise impute my_cohort --ensemble ensemble.toml --output completed
     """
-    from codenoise.core.cohort.cohort import read_cohort
-    from codenoise.core.ensemble.trace import check_trace_name, write_trace
+    from codenoise.core.ensemble.imputation import PROVENANCE, write_parts
+    from codenoise.core.ensemble.summary import notes, plan, summary
+    from codenoise.core.ensemble.trace import check_trace_name
 
     target_folder, source = output.resolve(), cohort.resolve()
     if target_folder == source or target_folder in source.parents:
         raise CodenoiseError(f"{output} holds the cohort {cohort}; give another --output")
     if trace is not None:
         check_trace_name(trace)
-        if trace.exists() and not overwrite:
-            raise CodenoiseError(f"{trace} is already there; give another --trace, or --overwrite")
-    recipe = read_recipe(recipe_path)
-    inventory = discover()
-    ensemble = load_ensemble(recipe, inventory)
-    given = read_cohort(cohort, modalities or None, features=ensemble.features, **reading)
+        check_free(trace, overwrite, "--trace")
+    ensemble = load_ensemble(read_recipe(recipe_path), discover())
+    given = ensemble.read(cohort, modalities or None, **reading)
     wanted = ensemble.check(given, targets or None)
     if dry_run:
         ensemble.encode(given)  # the features and gaps of each table are checked by encoding it
-        _print_plan(ensemble, given, wanted, as_json)
+        _print_plan(plan(ensemble, given, wanted), as_json)
         return
-    with atomic_folder(output, "provenance.json" if overwrite else None) as folder:
+    # Made before anything is generated: a folder that cannot be written is told of at once.
+    with atomic_folder(output, PROVENANCE if overwrite else None) as folder:
         with progress_bars() as progress:
             result = ensemble.impute(
                 given,
@@ -121,140 +114,26 @@ def impute(
                 keep_trace=trace is not None,
                 progress=progress,
             )
-        _write(folder, ensemble, result, save_draws)
-        record = {
-            "codenoise": engine_version(),
-            "cohort_digest": given.digest(),
-            "read_options": reading,
-            "read": {name: list(table.notes) for name, table in given.tables.items()},
-            "draws": draws,
-            "seed": seed,
-            "targets": wanted,
-            **provenance(recipe, inventory),
-        }
-        (folder / "provenance.json").write_text(json.dumps(record, indent=1) + "\n")
-    rows = _summary(result, wanted)
+        write_parts(result, folder, save_draws=save_draws)
+    rows = summary(result)
     if as_json:
         print_json({"output": str(output), "targets": rows})
     else:
         print_table(rows, f"written to {output}")
     if trace is not None:  # last, for it may go into the output folder, or nowhere
-        write_trace(result.generations, ensemble.settings, trace)
+        result.write_trace(trace)
     if as_json:
         return
     if trace is not None:
         click.echo(f"trace written to {trace}")
-    for table in given.tables.values():
-        for change in table.changes:
-            click.echo(f"note: {table.source}: {change}", err=True)
-    _warn(result, wanted)
-    if recipe.weighting == "stacked":
-        _tell_learned(result)
+    for note in notes(result):
+        click.echo(f"note: {note}", err=True)
 
 
-def _print_plan(ensemble: Ensemble, cohort: Cohort, targets: Sequence[str], as_json: bool) -> None:
-    from codenoise.core.ensemble.expert import conditions_of
-
-    mask = cohort.mask()
-    rows = []
-    for target in targets:
-        conditions = conditions_of(ensemble.experts_for(target))
-        usable = [name for name in conditions if name in mask]
-        lacking = mask if target not in mask else mask[~mask[target]]
-        for pattern, group in lacking.groupby(usable) if usable else [((), lacking)]:
-            present = [name for name, there in zip(usable, pattern, strict=True) if there]
-            rows.append(
-                {
-                    "target": target,
-                    "patients to generate": len(group),
-                    "from": "+".join(present) or "nothing: stays missing",
-                }
-            )
+def _print_plan(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print_json(rows)
     elif rows:
         print_table(rows, "nothing written (dry run)")
     else:
         click.echo("nothing to generate: every patient has every target")
-
-
-def _write(folder: Path, ensemble: Ensemble, result: Imputation, save_draws: bool) -> None:
-    from codenoise.core.cohort.tables import write_table
-    from codenoise.core.ensemble.imputation import draws_table
-
-    for name, tables in (
-        ("completed", result.completed),
-        ("spread", result.spread),
-        ("mask", result.mask),
-    ):
-        for modality, table in tables.items():
-            write_table(table, folder / name, modality)
-    result.report.to_csv(folder / "coherence.csv", index=False, float_format="%.4f")
-    if save_draws:
-        (folder / "draws").mkdir()
-        for modality, generation in result.generations.items():
-            drawn = draws_table(ensemble.spaces[modality], generation)
-            drawn.to_parquet(folder / "draws" / f"{modality}.parquet", compression="zstd")
-
-
-def _summary(result: Imputation, targets: Sequence[str]) -> list[dict[str, Any]]:
-    from codenoise.core.ensemble.imputation import Origin
-
-    rows = []
-    for target in targets:
-        report = result.report[result.report.target == target]
-        origin = result.mask[target].frame.to_numpy()
-        rows.append(
-            {
-                "target": target,
-                "patients": len(origin),
-                "generated": int((report.status == "generated").sum()),
-                "gaps filled": int((origin == Origin.RECONSTRUCTED).sum()),
-                "values still missing": int((origin == Origin.UNAVAILABLE).sum()),
-                "mean coherence": float(report.coherence.mean()) if len(report) else float("nan"),
-                "redraws": int(report.redraws.sum()),
-                "incoherent draws": int(report.incoherent_draws.sum()),
-            }
-        )
-    return rows
-
-
-def _warn(result: Imputation, targets: Sequence[str]) -> None:
-    """Say on stderr what stayed missing."""
-    from codenoise.core.base.errors import first_few
-    from codenoise.core.ensemble.imputation import Origin
-
-    for target in targets:
-        report = result.report[result.report.target == target]
-        left = report.patient[report.status != "generated"]
-        if len(left):
-            click.echo(
-                f"note: {len(left)} patient(s) stay without {target}, for they have no modality "
-                f"that an expert could use: {first_few(left)}",
-                err=True,
-            )
-        mask = result.mask[target].frame
-        unknown = mask.columns[
-            (mask.drop(index=list(left), errors="ignore") == Origin.UNAVAILABLE).any()
-        ]
-        if len(unknown):
-            click.echo(
-                f"note: {len(unknown)} column(s) of {target} are not in its space and could not be "
-                f"generated: {first_few(unknown)}",
-                err=True,
-            )
-
-
-def _tell_learned(result: Imputation) -> None:
-    """Say on stderr for how many patients the calibration had no weights."""
-    from codenoise.core.base.errors import first_few
-
-    report = result.report[result.report.status == "generated"]
-    patients = report.patient.nunique()
-    others = report.patient[~report["weights learned"]].unique()
-    named = f": {first_few(others)}" if len(others) else ""
-    click.echo(
-        f"note: {len(others)} of {patients} patient(s) had weights that were not learned, in a "
-        f"target or more{named}",
-        err=True,
-    )

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.cli.installed import print_installed, warn_of_new
+from codenoise.cli.options import PATH, check_free, json_option, output_option, overwrite_option
+from codenoise.cli.output import print_json
 from codenoise.core.base.errors import CodenoiseError, first_few
-from codenoise.registry.contract.compatibility import findings
 from codenoise.registry.contract.folders import spaces_of
 from codenoise.registry.contract.lock import lock_of, write_lock
 from codenoise.registry.contract.plugin import Inventory
 from codenoise.registry.contract.sources import Package
 from codenoise.registry.installed.discovery import discover
-from codenoise.registry.installed.lookalikes import lookalikes
 from codenoise.registry.installed.pull import add as add_folder
-from codenoise.registry.installed.store import Installed, StoreItem, items
+from codenoise.registry.installed.store import StoreItem, items
 from codenoise.registry.installed.store import remove as remove_item
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PATH)
 @json_option
 def add(folder: Path, as_json: bool) -> None:
     """Copy the expert or space of FOLDER into the local store, with the spaces it brings.
@@ -42,25 +41,6 @@ def add(folder: Path, as_json: bool) -> None:
     else:
         print_installed(installed)
     warn_of_new(installed)
-
-
-def print_installed(installed: Sequence[Installed]) -> None:
-    """Print what came into the store."""
-    print_table(
-        [{"kind": one.kind, "name": one.reference, "outcome": one.outcome} for one in installed]
-    )
-
-
-def warn_of_new(installed: Sequence[Installed]) -> None:
-    """Say on stderr what is odd about what was installed: its name, or that it is not usable."""
-    inventory = discover()
-    names = {one.reference.partition("@")[0] for one in installed if one.outcome != "already there"}
-    for warning in lookalikes(inventory, names):
-        click.echo(f"warning: {warning}", err=True)
-    references = {one.reference for one in installed}
-    for finding in findings(inventory):
-        if finding.reference in references and not finding.ok:
-            click.echo(f"note: {finding.reference} {finding.reason}; {finding.remedy}", err=True)
 
 
 @click.command()
@@ -123,15 +103,8 @@ def _needing(item: StoreItem, inventory: Inventory) -> list[str]:
 
 
 @click.command()
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path),
-    default=Path("installed.lock"),
-    show_default=True,
-    help="File to write.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
+@output_option("File to write.", "installed.lock")
+@overwrite_option("Replace the file if it is there.")
 @json_option
 def export(output: Path, overwrite: bool, as_json: bool) -> None:
     """Write everything that is installed to a file: name, version, digest and source of each.
@@ -143,8 +116,7 @@ def export(output: Path, overwrite: bool, as_json: bool) -> None:
     Example:
       codenoise experts export --output installed.lock
     """
-    if output.exists() and not overwrite:
-        raise CodenoiseError(f"{output} is already there; give another --output, or --overwrite")
+    check_free(output, overwrite)
     lock = lock_of(discover(checksums=True).plugins)
     write_lock(lock, output)
     if as_json:

@@ -6,18 +6,15 @@ from pathlib import Path
 
 import click
 
-from codenoise.cli.output import json_option, print_json, print_table
-from codenoise.core.base.errors import CodenoiseError
-from codenoise.registry.contract.lock import lock_beside, lock_of, short, write_lock
-from codenoise.registry.contract.plugin import AnyPlugin
-from codenoise.registry.ensembles.recipe import read_recipe
-from codenoise.registry.ensembles.resolving import resolve
-from codenoise.registry.installed.discovery import discover
+from codenoise.cli.options import PATH, json_option, overwrite_option
+from codenoise.cli.output import print_conditions, print_json, print_table
+from codenoise.registry.contract.lock import short
+from codenoise.registry.ensembles.locking import lock as pin
 
 
 @click.command()
-@click.argument("recipe", type=click.Path(path_type=Path), metavar="ENSEMBLE.TOML")
-@click.option("--overwrite", is_flag=True, help="Replace the lock if it is there.")
+@click.argument("recipe", type=PATH, metavar="ENSEMBLE.TOML")
+@overwrite_option("Replace the lock if it is there.")
 @json_option
 def lock(recipe: Path, overwrite: bool, as_json: bool) -> None:
     """Pin every expert and space of a recipe by version, source and digest, in a .lock beside it.
@@ -29,17 +26,9 @@ def lock(recipe: Path, overwrite: bool, as_json: bool) -> None:
     Example:
       codenoise lock ensemble.toml
     """
-    path = lock_beside(recipe)
-    if path == recipe:
-        raise CodenoiseError(f"{recipe} is a lock itself; give the recipe, e.g. ensemble.toml")
-    if path.exists() and not overwrite:
-        raise CodenoiseError(f"{path} is already there; --overwrite pins what is installed now")
-    experts, spaces = resolve(read_recipe(recipe, locked=False), discover(checksums=True))
-    plugins: list[AnyPlugin] = [*experts, *spaces.values()]
-    pinned = lock_of(plugins)
-    write_lock(pinned, path)
+    locked = pin(recipe, overwrite=overwrite)
     if as_json:
-        print_json(pinned.model_dump(mode="json"))
+        print_json(locked.lock.model_dump(mode="json") | {"conditions": locked.conditions})
         return
     rows = [
         {
@@ -48,6 +37,7 @@ def lock(recipe: Path, overwrite: bool, as_json: bool) -> None:
             "digest": short(plugin.sha256),
             "source": plugin.source.label,
         }
-        for plugin in plugins
+        for plugin in locked.plugins
     ]
-    print_table(rows, f"written to {path}")
+    print_table(rows, f"written to {locked.path}")
+    print_conditions(locked.conditions)

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from codenoise.cli.output import told
 from codenoise.core.base.errors import CodenoiseError
 from codenoise.registry.contract.compatibility import engine_version
 
@@ -23,7 +24,7 @@ COMMANDS = {
     "pull": ("codenoise.cli.pull:pull", "Fetch experts from the Hugging Face Hub."),
     "report": ("codenoise.cli.report:report", "Write an evaluation's report again."),
     "spaces": ("codenoise.cli.spaces:spaces", "List, show, fit and apply spaces."),
-    "train": ("codenoise.cli.tune:train", "Split a cohort, fit spaces and train experts."),
+    "train": ("codenoise.cli.train:train", "Split a cohort, fit spaces and train experts."),
 }
 
 
@@ -66,5 +67,5 @@ def main() -> None:
     try:
         cli(prog_name="codenoise")
     except CodenoiseError as problem:
-        click.echo(f"error: {' '.join(str(problem).split())}", err=True)
+        click.echo(f"error: {' '.join(told(problem).split())}", err=True)
         sys.exit(1)

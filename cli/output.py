@@ -4,19 +4,42 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+from codenoise.core.base.errors import CodenoiseError
+
+if TYPE_CHECKING:
+    from codenoise.registry.contract.plugin import BrokenPlugin
+
+# The flag of each parameter that errors name.
+FLAGS = {
+    "folder": "--output",
+    "journal": "--journal",
+    "merge": "--merge",
+    "modalities": "--modality",
+    "orientation": "--orientation",
+    "overwrite": "--overwrite",
+    "samples": "--samples",
+}
+_PARAMETER = re.compile(r"`(\w+)(?:=(?:True|'([^`']*)'))?`")
 
 
 def print_json(content: object) -> None:
     """Print as JSON; numbers that are none become null."""
     click.echo(json.dumps(plain_json(content), indent=2, allow_nan=False))
+
+
+def print_conditions(conditions: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+    """Print which conditions of use come with experts, in a line."""
+    from codenoise.registry.ensembles.conditions import in_words
+
+    click.echo(_printable(f"conditions of use: {in_words(conditions)}"))
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], title: str = "") -> None:
@@ -61,8 +84,37 @@ def _print_plain(
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return "-" if math.isnan(value) else f"{value:.3f}"
-    # Text from a plugin must not move the cursor.
-    return "".join(letter if letter.isprintable() else "?" for letter in str(value))
+    return _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    """Text without what could move the cursor, which a plugin must not."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def told(problem: CodenoiseError | str) -> str:
+    """What an error says, in flags of the command line where it names parameters of Python.
+
+    Examples
+    --------
+    >>> told(CodenoiseError("give `merge='mean'` or `overwrite=True`"))
+    'give --merge mean or --overwrite'
+    """
+
+    def flag(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        return " ".join(filter(None, (FLAGS[name], value))) if name in FLAGS else match[0]
+
+    return _PARAMETER.sub(flag, str(problem))
+
+
+def warn_of_broken(broken: tuple[BrokenPlugin, ...]) -> None:
+    """Name on stderr each plugin that was skipped."""
+    for plugin in broken:
+        click.echo(
+            f"skipped: {plugin.entry} of {plugin.where}: {plugin.reason}",
+            err=True,
+        )
 
 
 def plain_json(content: object) -> object:

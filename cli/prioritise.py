@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from codenoise.cli.output import json_option, print_json, print_table, progress_bars
+from codenoise.cli.options import (
+    check_free,
+    clinical_option,
+    cohort_argument,
+    draws_option,
+    json_option,
+    modality_option,
+    output_option,
+    overwrite_option,
+    seed_option,
+)
+from codenoise.cli.output import print_json, print_table, progress_bars
 from codenoise.cli.reading import ensemble_option, reading_options
-from codenoise.core.base.errors import CodenoiseError
 from codenoise.core.base.files import atomic_file
 from codenoise.registry.ensembles.recipe import read_recipe
 from codenoise.registry.ensembles.resolving import load_ensemble
@@ -22,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("cohort", type=click.Path(path_type=Path))
+@cohort_argument
 @ensemble_option()
 @click.option(
     "--missing",
@@ -38,26 +48,10 @@ if TYPE_CHECKING:
     help="What is to be predicted.",
 )
 @click.option("--label", help="Predict this clinical column of a few kinds instead.")
-@click.option(
-    "--clinical",
-    "clinical_path",
-    type=click.Path(path_type=Path),
-    help="Clinical table; that of the cohort by default.",
-)
-@click.option(
-    "--modality",
-    "modalities",
-    multiple=True,
-    help="Read only these tables of the cohort; all by default.",
-)
-@click.option(
-    "--draws",
-    type=click.IntRange(2, 1000),
-    default=10,
-    show_default=True,
-    help="Generated versions per patient.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same result.")
+@clinical_option("Clinical table; that of the cohort by default.")
+@modality_option()
+@draws_option("Generated versions per patient.", default=10, least=2, most=1000)
+@seed_option()
 @click.option(
     "--score",
     type=click.Choice(["variance", "label-changes"]),
@@ -74,8 +68,8 @@ if TYPE_CHECKING:
     help="Of the forest.",
 )
 @click.option("--top", type=click.IntRange(1), help="Print only so many; the CSV has all.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="CSV of the ranked patients.")
-@click.option("--overwrite", is_flag=True, help="Replace the CSV if it is there.")
+@output_option("CSV of the ranked patients.")
+@overwrite_option("Replace the CSV if it is there.")
 @reading_options
 @json_option
 def prioritise(
@@ -107,13 +101,12 @@ def prioritise(
     Example:
       codenoise prioritise my_cohort -e ensemble.toml --missing rna --task stage --top 20
     """
-    from codenoise.core.cohort.cohort import read_clinical, read_cohort
+    from codenoise.core.cohort.cohort import read_clinical
     from codenoise.core.prioritisation.ranking import prioritise as rank
 
-    if output is not None and output.exists() and not overwrite:
-        raise CodenoiseError(f"{output} is already there; give another --output, or --overwrite")
+    check_free(output, overwrite)
     ensemble = load_ensemble(read_recipe(recipe_path), discover())
-    given = read_cohort(cohort, modalities or None, features=ensemble.features, **reading)
+    given = ensemble.read(cohort, modalities or None, **reading)
     clinical = read_clinical(clinical_path or cohort)
     with progress_bars() as progress:
         found = rank(

@@ -8,15 +8,22 @@ from pathlib import Path
 
 import click
 
-from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.cli.options import (
+    PATH,
+    dry_run_option,
+    json_option,
+    output_option,
+    overwrite_option,
+    pair_options,
+)
+from codenoise.cli.output import print_json, print_table
 
-folder_argument = click.argument("folder", type=click.Path(path_type=Path))
+folder_argument = click.argument("folder", type=PATH)
 
 
 @click.command()
 @click.argument("name")
-@click.option("--condition", required=True, help="Modality to generate from.")
-@click.option("--target", required=True, help="Modality to generate.")
+@pair_options
 @click.option(
     "--condition-space",
     metavar="[SOURCE:]NAME[@VERSION]",
@@ -27,13 +34,7 @@ folder_argument = click.argument("folder", type=click.Path(path_type=Path))
     metavar="[SOURCE:]NAME[@VERSION]",
     help="Which installed space of the target, where there are several.",
 )
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path),
-    default=Path(),
-    help="Folder to put the project in. [default: this one]",
-)
+@output_option("Folder to put the project in.", ".")
 @json_option
 def new(
     name: str,
@@ -76,15 +77,8 @@ def new(
 
 @click.command()
 @folder_argument
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path),
-    default=Path("dist"),
-    show_default=True,
-    help="Folder of the wheel.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace the wheel if it is there.")
+@output_option("Folder of the wheel.", "dist")
+@overwrite_option("Replace the wheel if it is there.")
 @json_option
 def package(folder: Path, output: Path, overwrite: bool, as_json: bool) -> None:
     """Build a wheel of the expert or space in FOLDER, checked before and after.
@@ -119,7 +113,7 @@ def package(folder: Path, output: Path, overwrite: bool, as_json: bool) -> None:
 @click.argument("repository", metavar="ORG/NAME")
 @click.option("--private", is_flag=True, help="If the repository is made, make it private.")
 @click.option("--message", "-m", help="Of the commit. [default: name and version]")
-@click.option("--dry-run", is_flag=True, help="Show what would be uploaded, and stop.")
+@dry_run_option("Show what would be uploaded, and stop.")
 @json_option
 def publish(
     folder: Path, repository: str, private: bool, message: str | None, dry_run: bool, as_json: bool

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from codenoise.cli.installing import print_installed, warn_of_new
-from codenoise.cli.output import json_option, print_json, print_table
+from codenoise.cli.installed import print_installed, warn_of_new
+from codenoise.cli.options import PATH, dry_run_option, json_option
+from codenoise.cli.output import print_json, print_table
 from codenoise.registry.contract.lock import read_lock
 from codenoise.registry.contract.sources import Package
 from codenoise.registry.installed.pull import Pulled, missing, restore
@@ -21,10 +22,10 @@ from codenoise.registry.installed.pull import pull as pull_one
 @click.option(
     "--from",
     "lock_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Bring what this lock or export pins, from where it came.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be fetched, and fetch no weights.")
+@dry_run_option("Show what would be fetched, and fetch no weights.")
 @json_option
 def pull(references: tuple[str, ...], lock_path: Path | None, dry_run: bool, as_json: bool) -> None:
     """Fetch experts from the Hugging Face Hub into the local store, pinned to their commit.

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import click
 
-from codenoise.cli.experts import warn_of_broken
+from codenoise.cli.output import warn_of_broken
 from codenoise.core.cohort.options import Merge, Orientation, ReadOptions, SampleChoice
 
 Command = Callable[..., None]

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from codenoise.cli.output import json_option, print_json
+from codenoise.cli.options import PATH, json_option
+from codenoise.cli.output import print_json
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PATH)
 @json_option
 def report(folder: Path, as_json: bool) -> None:
     """Write report.html, report.md and figures again from the results in FOLDER.

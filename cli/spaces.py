@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from codenoise.cli.encoding import decode, encode
-from codenoise.cli.experts import warn_of_broken
-from codenoise.cli.output import json_option, print_json, print_table
-from codenoise.cli.train import bank_options, packages_done, print_outcomes
+from codenoise.cli.options import json_option, modality_option
+from codenoise.cli.output import print_json, print_table, warn_of_broken
+from codenoise.cli.packages import bank_options, packages_done, print_outcomes
 from codenoise.core.base.errors import SpaceError
 from codenoise.registry.installed.discovery import discover
 
@@ -93,7 +93,7 @@ def show(name: str, as_json: bool) -> None:
 
 @spaces.command()
 @bank_options
-@click.option("--modality", "modalities", multiple=True, help="Fit only these; all by default.")
+@modality_option("Fit only these; all by default.")
 def fit(
     cohort: Path,
     recipe: Path,

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from codenoise.cli.output import json_option, print_json, print_table, progress_bars
+from codenoise.cli.options import (
+    cohort_argument,
+    json_option,
+    output_option,
+    overwrite_option,
+    pair_options,
+    seed_option,
+    targets_option,
+)
+from codenoise.cli.output import print_json, print_table
+from codenoise.cli.packages import bank_options, packages_done, print_outcomes
 from codenoise.cli.reading import reading_options
-from codenoise.core.base.errors import CodenoiseError, DataError, first_few
+from codenoise.cli.tune import tune
+from codenoise.core.base.errors import CodenoiseError, DataError
 
 if TYPE_CHECKING:
     from codenoise.core.cohort.options import ReadOptions
     from codenoise.registry.authoring.bank import Ends
-    from codenoise.registry.authoring.bank_spaces import Outcome
 
 
 @click.group()
@@ -27,8 +33,11 @@ def train() -> None:
     """Split a cohort, fit spaces and train experts."""
 
 
+train.add_command(tune)
+
+
 @train.command()
-@click.argument("cohort", type=click.Path(path_type=Path))
+@cohort_argument
 @click.option(
     "--stratify",
     default="cancer_type",
@@ -41,15 +50,9 @@ def train() -> None:
     required=True,
     help="Modality that every test patient must have; repeat for several.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the shuffle.")
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="CSV to write: patient,split.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace the file if it is there.")
+@seed_option("Seed of the shuffle.")
+@output_option("CSV to write: patient,split.", required=True)
+@overwrite_option("Replace the file if it is there.")
 @reading_options
 @json_option
 def split(
@@ -69,7 +72,7 @@ def split(
       codenoise train split tcga --complete rna --complete rppa --output split.csv
     """
     from codenoise.core.cohort.cohort import read_clinical, read_cohort
-    from codenoise.core.cohort.splits import split_patients, write_split
+    from codenoise.core.cohort.splits import split_cohort, write_split
 
     if output.exists() and not overwrite:
         raise CodenoiseError(
@@ -77,21 +80,7 @@ def split(
             f"give another --output, or --overwrite"
         )
     given, clinical = read_cohort(cohort, list(complete), **reading), read_clinical(cohort)
-    if stratify not in clinical:
-        raise DataError(
-            f"the clinical table of {cohort} has no column {stratify!r}; "
-            f"it has {', '.join(map(str, clinical.columns))}"
-        )
-    twice = clinical.index[clinical.index.duplicated()].unique()
-    if len(twice):
-        raise DataError(
-            f"the clinical table of {cohort} has {len(twice)} patient(s) more than once: "
-            f"{first_few(twice)}; keep one row of each"
-        )
-    patients = sorted({*given.patients, *clinical.index})
-    strata = clinical[stratify].reindex(patients).fillna("unknown").astype(str)
-    mask = given.mask()
-    assigned = split_patients(strata, mask.index[mask.all(axis=1)], seed)
+    assigned = split_cohort(given, clinical, stratify=stratify, seed=seed, called=str(cohort))
     write_split(assigned, output)
     counts = assigned.value_counts()
     rows = [{"split": str(name), "patients": int(n)} for name, n in counts.items()]
@@ -99,27 +88,6 @@ def split(
         print_json(rows)
     else:
         print_table(rows, f"written to {output}")
-
-
-Decorator = Callable[[Callable[..., None]], Callable[..., None]]
-
-
-def bank_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the arguments that training and fitting share."""
-    options: Sequence[Decorator] = (
-        click.argument("cohort", type=click.Path(path_type=Path)),
-        click.option("--recipe", type=click.Path(path_type=Path), required=True,
-                     help="TOML with modalities, licences and training settings."),
-        click.option("--split", "split_path", type=click.Path(path_type=Path), required=True,
-                     help="CSV of patient,split, from 'codenoise train split'."),
-        click.option("--output", "-o", type=click.Path(path_type=Path), required=True,
-                     help="Folder of plugin projects."),
-        reading_options,
-        json_option,
-    )  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 workers_option = click.option(
@@ -157,8 +125,7 @@ def bank(
 
 @train.command()
 @bank_options
-@click.option("--condition", required=True, help="Modality to generate from.")
-@click.option("--target", required=True, help="Modality to generate.")
+@pair_options
 def expert(
     cohort: Path,
     recipe: Path,
@@ -181,7 +148,7 @@ def expert(
 
 @train.command()
 @bank_options
-@click.option("--target", "targets", multiple=True, help="Modality to generate; all by default.")
+@targets_option()
 @workers_option
 def multi(
     cohort: Path,
@@ -227,46 +194,11 @@ def _train(
     experts: list[Ends] | None,
     workers: int,
 ) -> None:
-    from codenoise.core.cohort.cohort import read_cohort
-    from codenoise.core.cohort.splits import read_split
-    from codenoise.registry.authoring.bank import train_bank
-    from codenoise.registry.authoring.bank_recipe import read_bank_recipe
+    from codenoise.registry.authoring.training import train as train_all
 
-    recipe = read_bank_recipe(recipe_path)
-    wanted = list(recipe.modalities)
-    if experts:
-        wanted = list(dict.fromkeys(m for used, target in experts for m in (*used, target)))
-    known = [name for name in wanted if name in recipe.modalities] or wanted
-    given = read_cohort(cohort, known, **reading)
-    split = read_split(split_path)
     with packages_done() as report:
-        outcomes = train_bank(
-            recipe, given, split, output, experts=experts, workers=workers, report=report
-        )
+        outcomes = train_all(
+            cohort, recipe_path, split_path, output,
+            experts=experts, workers=workers, report=report, **reading,
+        )  # fmt: skip
     print_outcomes(outcomes, output, as_json)
-
-
-@contextmanager
-def packages_done() -> Iterator[Callable[[Outcome, int, int], None]]:
-    """Yield a function that logs each package as it is done, on stderr."""
-    started = time.monotonic()
-    with progress_bars() as progress:
-
-        def report(outcome: Outcome, done: int, total: int) -> None:
-            progress("packages", done, total)
-            click.echo(
-                f"[{done}/{total}] {outcome.kind} {outcome.name}: {outcome.status} "
-                f"({time.monotonic() - started:.0f} s)",
-                err=True,
-            )
-
-        yield report
-
-
-def print_outcomes(outcomes: Sequence[Outcome], output: Path, as_json: bool) -> None:
-    """Print what became of each package."""
-    rows: list[dict[str, Any]] = [asdict(outcome) for outcome in outcomes]
-    if as_json:
-        print_json(rows)
-    else:
-        print_table(rows, f"in {output}; R2 on validation patients")

@@ -7,35 +7,34 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from codenoise.cli.options import PATH, check_free, overwrite_option, pair_options
 from codenoise.cli.output import print_json, print_table, progress_bars
-from codenoise.cli.train import bank_options, packages_done, train
-from codenoise.core.base.errors import CodenoiseError
+from codenoise.cli.packages import bank_options, packages_done
 from codenoise.core.base.files import atomic_file
 
 if TYPE_CHECKING:
     from codenoise.core.cohort.options import ReadOptions
 
 
-@train.command()
+@click.command()
 @bank_options
-@click.option("--condition", required=True, help="Modality to generate from.")
-@click.option("--target", required=True, help="Modality to generate.")
+@pair_options
 @click.option(
     "--trials", type=click.IntRange(1), default=20, show_default=True, help="Settings to try."
 )
 @click.option("--minutes", type=click.FloatRange(0), help="Begin no trial after this time.")
 @click.option(
     "--journal",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="File that keeps all trials; the same file goes on where it stopped.",
 )
 @click.option(
     "--best",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="TOML to write: the best trial as [training] of a recipe.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the file of --best if it is there.")
+@overwrite_option("Replace the file of --best if it is there.")
 def tune(
     cohort: Path,
     recipe: Path,
@@ -68,8 +67,7 @@ def tune(
     from codenoise.registry.authoring.bank import expert_data
     from codenoise.registry.authoring.bank_recipe import read_bank_recipe
 
-    if best is not None and best.exists() and not overwrite:
-        raise CodenoiseError(f"{best} is already there; give another --best, or --overwrite")
+    check_free(best, overwrite, "--best")
     bank = read_bank_recipe(recipe)
     given = read_cohort(cohort, [condition, target], **reading)
     ends = ((condition,), target)

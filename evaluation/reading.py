@@ -150,24 +150,21 @@ def against(
     found = compare(known, value=value, method=column, subject=list(subject))
     if not found.subjects:
         return []
-    others = [name for name in names if name != one]
-    stands = {other: relation(found, one, other) for other in others}
+    stands = {name: _relation(found, one, name) for name in names if name != one}
     groups: dict[str, list[str]] = {}
     for other, how in stands.items():
-        groups.setdefault(how, []).append(_beside(found, one, other))
+        groups.setdefault(how, []).append(f"{other} ({found.measured[other].mean():.3f})")
+    listed = "; ".join(f"{how} {', '.join(others)}" for how, others in groups.items())
     agrees = None
     if expected and stands.get(expected[0]) in ("above", "below"):
         agrees = stands[expected[0]] == expected[1]
-    listed = "; ".join(f"{how} {', '.join(texts)}" for how, texts in groups.items())
-    tests = [found.overall]
-    if len(found.pairs):
-        corrected = "; ".join(f"{other} {p_text(found.p_of(one, other))}" for other in others)
-        tests.append(f"Wilcoxon signed-rank after Holm: {corrected}")
+    by = ", Wilcoxon signed-rank after Holm" if len(found.pairs) else ""
+    tests = "; ".join(_tested(found, one, other) for other in stands)
     return [
         Claim(
-            f"{called}: {one} {found.measured[one].mean():.3f}, {listed} (in brackets: median "
-            f"difference, and of how many of {found.subjects} {things} it is higher).",
-            "; ".join(tests),
+            f"{called}, mean over {found.subjects} {things}: {one} {found.measured[one].mean():.3f}"
+            f", {listed}.",
+            f"{found.overall}; median difference, how often higher{by}: {tests}",
             paper,
             agrees,
             headline,
@@ -175,7 +172,7 @@ def against(
     ]
 
 
-def relation(found: Comparison, one: str, other: str) -> str:
+def _relation(found: Comparison, one: str, other: str) -> str:
     """How a method stands to another: a preposition, by sign and corrected test."""
     if found.pairs.empty:
         return "not tested against"
@@ -184,10 +181,10 @@ def relation(found: Comparison, one: str, other: str) -> str:
     return "above" if found.difference(one, other) > 0 else "below"
 
 
-def _beside(found: Comparison, one: str, other: str) -> str:
+def _tested(found: Comparison, one: str, other: str) -> str:
     higher = int((found.measured[one] > found.measured[other]).sum())
-    mean = found.measured[other].mean()
-    return f"{other} {mean:.3f} ({found.difference(one, other):+.3f}, {higher})"
+    p = f", {p_text(found.p_of(one, other))}" if len(found.pairs) else ""
+    return f"{other} {found.difference(one, other):+.3f}, {higher} of {found.subjects}{p}"
 
 
 def notes(name: str, **values: object) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,7 +27,7 @@ LEFT_OUT = "left_out.json"
 Progress = Callable[[str, int, int], None]
 
 
-def open_results(folder: Path, about: Mapping[str, Any]) -> None:
+def open_results(folder: Path, about: Mapping[str, Any], *, overwrite: bool = False) -> None:
     """Make a folder for results, or go on in one of the same study.
 
     Parameters
@@ -36,6 +37,8 @@ def open_results(folder: Path, about: Mapping[str, Any]) -> None:
     about
         What identifies the study (`IDENTITY`), its number of ``runs``, and what it was made with;
         plain JSON.
+    overwrite
+        Delete the results that are there, and start anew.
 
     Raises
     ------
@@ -43,18 +46,21 @@ def open_results(folder: Path, about: Mapping[str, Any]) -> None:
         If the folder holds another study, something else, or cannot be written.
     """
     path = folder / ABOUT
+    if overwrite and folder.exists():
+        read_about(folder)  # nothing but results is deleted
+        shutil.rmtree(folder)
     if path.exists():
         earlier = read_about(folder)
         different = [key for key in IDENTITY if about[key] != earlier.get(key)]
         if different:
             raise CodenoiseError(
                 f"{folder} holds results of another study: {', '.join(different)} differ; give "
-                f"another --output, or --overwrite to start anew"
+                f"another `folder`, or `overwrite=True` to start anew"
             )
         about = {**about, "runs": max(about["runs"], earlier["runs"])}
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CodenoiseError(
-            f"{folder} is there and holds no study ({ABOUT} is missing); give another --output"
+            f"{folder} is there and holds no study ({ABOUT} is missing); give another `folder`"
         )
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(about, indent=1) + "\n")

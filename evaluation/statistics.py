@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from codenoise.core.base.errors import DataError
 from codenoise.core.base.optional import needed, quiet
@@ -141,3 +142,22 @@ def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
         return float("nan"), float("nan")
     found = bootstrap((known,), np.mean, n_resamples=2000, rng=seed).confidence_interval
     return float(found.low), float(found.high)
+
+
+def effective_experts(weights: ArrayLike) -> float:
+    """Number of equally weighted experts with the same entropy: one to ``len(weights)``.
+
+    The exponential of Shannon's entropy in nats (Hill's number of order one). NaN where a weight is
+    unknown or none is positive.
+
+    Parameters
+    ----------
+    weights
+        Non-negative, shape ``(experts,)``; scaled to sum to one.
+    """
+    values = np.asarray(weights, dtype=np.float64)
+    total = float(values.sum())
+    if not np.all(np.isfinite(values)) or total <= 0:
+        return float("nan")
+    shares = values[values > 0] / total
+    return float(np.exp(-(shares * np.log(shares)).sum()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,10 @@ from numpy.typing import NDArray
 
 from codenoise.core.base.errors import DataError, SpaceError, first_few
 from codenoise.core.base.metrics import r2_pooled
-from codenoise.core.ensemble.imputation import Origin
+from codenoise.core.cohort.cohort import Cohort
+from codenoise.core.cohort.given import Given, MuDataLike
+from codenoise.core.cohort.tables import Table
+from codenoise.core.ensemble.imputation import Imputation, Origin
 from codenoise.core.spaces.space import Space
 
 Float32 = NDArray[np.float32]
@@ -44,6 +48,51 @@ class TruthResult:
     r2_feature_pooled: float
     r2_feature_mean: float
     within_90: float
+
+
+def compare_with_truth(result: Imputation, truth: Given | MuDataLike) -> list[TruthResult]:
+    """Compare what was generated with values that were held back.
+
+    Parameters
+    ----------
+    result
+        A completed cohort.
+    truth
+        Real tables of patients that were generated, in any form that `Ensemble.read` takes.
+
+    Raises
+    ------
+    DataError
+        If a modality was not completed, or none of its generated patients has a truth.
+    SpaceError
+        If a table lacks features of its space.
+
+    Examples
+    --------
+    >>> compare_with_truth(ensemble.impute("my_cohort"), "held_back")  # doctest: +SKIP
+    """
+    parts = {"completed": result.completed, "spread": result.spread, "mask": result.mask}
+    spaces = result.ensemble.spaces
+    return compare_parts(parts, result.ensemble.read(truth), spaces.__getitem__, "the result")
+
+
+def compare_parts(
+    parts: Mapping[str, Mapping[str, Table]],
+    truth: Cohort,
+    space_of: Callable[[str], Space],
+    called: str,
+) -> list[TruthResult]:
+    """Compare tables of ``completed``, ``spread`` and ``mask``; see `compare_with_truth`."""
+    results = []
+    for modality, table in truth.tables.items():
+        if modality not in parts["completed"]:
+            raise DataError(f"{table.source}: {modality!r} was not completed in {called}")
+        completed, spread, mask = (
+            parts[name][modality].frame for name in ("completed", "spread", "mask")
+        )
+        found = against_truth(space_of(modality), completed, spread, mask, table.frame)
+        results.append(found)
+    return results
 
 
 def against_truth(

@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from codenoise.core.cohort.cohort import Cohort, read_clinical, read_cohort
-from codenoise.core.cohort.splits import read_split
+from codenoise import Cohort, read_clinical, read_cohort, read_split
 
 MODALITIES = ["rna", "rppa", "cna", "wsi"]
 PATIENTS = 64

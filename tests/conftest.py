@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import distributions
 from pathlib import Path
@@ -20,8 +21,6 @@ import pytest
 
 # Small matrices on shared machines: one thread is as fast and never slower than expected.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-pytest_plugins = ["exact_experts"]
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "tcga"
@@ -76,6 +75,23 @@ def only_these(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
         monkeypatch.setattr("codenoise.registry.installed.discovery.distributions", there)
 
     return apply
+
+
+# What imports torch is imported in the fixture: the process that hands out tests needs none of it.
+@pytest.fixture(scope="session")
+def gaussian_expert() -> Callable[..., Any]:
+    """Build an expert of modality ``condition`` -> ``x`` that knows its Gaussian exactly."""
+    from exact_experts import gaussian_expert
+
+    return gaussian_expert
+
+
+@pytest.fixture(scope="session")
+def latent_ensemble() -> Callable[..., Any]:
+    """Build an ensemble of experts, settings and calibration, and of no spaces."""
+    from exact_experts import LatentEnsemble
+
+    return partial(LatentEnsemble, {})
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -38,34 +35,29 @@ class GaussianDenoiser:
         return ((1 - level) ** 0.5 * residual @ torch.from_numpy(np.linalg.inv(total))).float()
 
 
-@pytest.fixture
-def gaussian_expert() -> Callable[..., Expert]:
-    """Build an expert of modality ``condition`` -> ``x`` that knows its Gaussian exactly."""
-
-    def build(
-        gain: Array,
-        covariance: Array,
-        condition: str = "a",
-        mse: float = 1.0,
-        schedule: NoiseSchedule | None = None,
-        space: str = "sha256:" + "0" * 64,
-    ) -> Expert:
-        schedule = schedule or linear_schedule()
-        return Expert(
-            name=f"{condition}-to-x@1",
-            conditions=(condition,),
-            target="x",
-            condition_spaces=(f"{condition}-space",),
-            target_space=space,
-            condition_dims=(np.asarray(gain).shape[1],),
-            dim=len(covariance),
-            denoiser=GaussianDenoiser(gain, covariance, schedule),
-            schedule=schedule,
-            prediction="epsilon",
-            validation_mse=mse,
-        )
-
-    return build
+def gaussian_expert(
+    gain: Array,
+    covariance: Array,
+    condition: str = "a",
+    mse: float = 1.0,
+    schedule: NoiseSchedule | None = None,
+    space: str = "sha256:" + "0" * 64,
+) -> Expert:
+    """An expert of modality ``condition`` -> ``x`` that knows its Gaussian exactly."""
+    schedule = schedule or linear_schedule()
+    return Expert(
+        name=f"{condition}-to-x@1",
+        conditions=(condition,),
+        target="x",
+        condition_spaces=(f"{condition}-space",),
+        target_space=space,
+        condition_dims=(np.asarray(gain).shape[1],),
+        dim=len(covariance),
+        denoiser=GaussianDenoiser(gain, covariance, schedule),
+        schedule=schedule,
+        prediction="epsilon",
+        validation_mse=mse,
+    )
 
 
 class LatentEnsemble(Ensemble):
@@ -76,9 +68,3 @@ class LatentEnsemble(Ensemble):
 
     def encode(self, cohort: Any) -> dict[str, pd.DataFrame]:
         return dict(cohort)
-
-
-@pytest.fixture
-def latent_ensemble() -> Callable[..., Ensemble]:
-    """Build an ensemble of experts, settings and calibration, and of no spaces."""
-    return partial(LatentEnsemble, {})

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 class CodenoiseError(Exception):
     """Base of every error that codenoise raises on purpose.
 
-    The command line shows the message on one line and exits with status 1.
+    A parameter that mends it stands in backticks, as it is given in Python: `` `merge='mean'` ``.
+    The command line shows its flag instead, the message on one line, and exits with status 1.
     """
 
 

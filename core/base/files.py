@@ -58,7 +58,9 @@ def atomic_folder(path: Path, replaces: str | None = None) -> Iterator[Path]:
         raise CodenoiseError(f"{path} is a file; give a folder")
     if path.exists() and any(path.iterdir()):
         if replaces is None:
-            raise CodenoiseError(f"{path} already holds files; give another folder, or --overwrite")
+            raise CodenoiseError(
+                f"{path} already holds files; give another folder, or `overwrite=True`"
+            )
         if not (path / replaces).is_file():
             raise CodenoiseError(
                 f"{path} was not written by codenoise (it has no {replaces}), so it is not "

@@ -12,8 +12,9 @@ import pandas as pd
 
 from codenoise.core.base.errors import DataError
 from codenoise.core.base.optional import needed, quiet
-from codenoise.core.cohort.formats import Grid, reading
+from codenoise.core.cohort.formats import Asked, Grid
 from codenoise.core.cohort.layout import Layout
+from codenoise.core.cohort.probe import Probe
 
 # Parts beside X, obs and var, which are not carried over.
 _OTHER_PARTS = ("layers", "obsm", "varm", "obsp", "varp", "uns")
@@ -43,24 +44,28 @@ class Annotations:
         return replace(self, obs=obs, var=self.var.iloc[list(columns)])
 
 
-def hdf5_kind(path: Path) -> str:
-    """Whether an HDF5 file is ``anndata``, ``mudata`` or something else, ``hdf5``."""
-    h5py = needed("h5py", f"reading {path}")
-    with reading(path), h5py.File(path, "r") as file:
-        if "mod" in file or file.attrs.get("encoding-type") == "MuData":
-            return "mudata"
-        return "anndata" if "var" in file and "obs" in file else "hdf5"
-
-
-def read_h5ad(path: Path) -> Grid:
+def read_h5ad(file: Probe, _: Asked) -> Grid:
     """The values of an AnnData file."""
-    anndata = needed("anndata", f"reading {path}")
-    with quiet(), reading(path):
-        data = anndata.read_h5ad(path)
-    return _grid(data, path)
+    anndata = needed("anndata", f"reading {file.path}")
+    with quiet():
+        data = anndata.read_h5ad(file.path)
+    return annotated_grid(data, file.path)
 
 
-def read_h5mu(path: Path, modalities: Sequence[str] | None = None) -> dict[str, Grid]:
+def read_modality(file: Probe, asked: Asked) -> Grid:
+    """The values of one modality of a MuData file.
+
+    Raises
+    ------
+    DataError
+        If none is named, or it is not there.
+    """
+    if asked.modality is None:
+        raise DataError(f"{file.path} holds several modalities (MuData); give it as the cohort")
+    return read_h5mu(file, [asked.modality])[asked.modality]
+
+
+def read_h5mu(file: Probe, modalities: Sequence[str] | None = None) -> dict[str, Grid]:
     """The values of every modality of a MuData file, or of those named.
 
     Raises
@@ -68,26 +73,31 @@ def read_h5mu(path: Path, modalities: Sequence[str] | None = None) -> dict[str, 
     DataError
         If a named modality is not there.
     """
-    mudata = needed("mudata", f"reading {path}")
-    with quiet(), reading(path):
-        data = mudata.read_h5mu(path)
+    data = _mudata(file)
     for name in modalities or ():
         if name not in data.mod:
-            raise DataError(f"{path} has no modality {name!r}; it has {', '.join(data.mod)}")
+            raise DataError(f"{file.path} has no modality {name!r}; it has {', '.join(data.mod)}")
     chosen = list(data.mod) if modalities is None else modalities
-    return {name: _grid(data.mod[name], f"{path}, modality {name}") for name in chosen}
+    return {
+        name: annotated_grid(data.mod[name], f"{file.path}, modality {name}") for name in chosen
+    }
 
 
-def read_h5mu_obs(path: Path) -> pd.DataFrame:
+def read_h5mu_obs(file: Probe) -> pd.DataFrame:
     """The columns that a MuData file keeps of patients, whatever the modality."""
-    mudata = needed("mudata", f"reading {path}")
-    with quiet(), reading(path):
-        data = mudata.read_h5mu(path)
+    data = _mudata(file)
     own = [name for name in data.obs.columns if ":" not in name]
     return pd.DataFrame(data.obs[own])
 
 
-def _grid(data: Any, path: object) -> Grid:
+def _mudata(file: Probe) -> Any:
+    mudata = needed("mudata", f"reading {file.path}")
+    with quiet():
+        return mudata.read_h5mu(file.path)
+
+
+def annotated_grid(data: Any, path: object) -> Grid:
+    """The values of an AnnData object, ``path`` being what to call it in messages."""
     if data.X is None:
         raise DataError(f"{path} has no X; put the values there")
     sparse = hasattr(data.X, "toarray")
@@ -119,10 +129,10 @@ def to_anndata(frame: pd.DataFrame, layout: Layout) -> Any:
             values = csr_matrix(values)
     obs, var = obs.set_axis(named.index, axis=0), var.set_axis(named.columns, axis=0)
     with quiet():
-        return anndata.AnnData(values, obs=_as_objects(obs), var=_as_objects(var))
+        return anndata.AnnData(values, obs=as_objects(obs), var=as_objects(var))
 
 
-def _as_objects(frame: pd.DataFrame) -> pd.DataFrame:
+def as_objects(frame: pd.DataFrame) -> pd.DataFrame:
     """Text as plain objects, which every version of AnnData can write with every pandas."""
     made = frame.copy()
     for name in frame:
@@ -163,5 +173,5 @@ def write_h5mu(tables: Mapping[str, tuple[pd.DataFrame, Layout]], path: Path) ->
         parts = {name: to_anndata(frame, layout) for name, (frame, layout) in tables.items()}
         with mudata.set_options(pull_on_update=False):
             data = mudata.MuData(parts)
-            data.obs, data.var = _as_objects(data.obs), _as_objects(data.var)
+            data.obs, data.var = as_objects(data.obs), as_objects(data.var)
             data.write_h5mu(path)

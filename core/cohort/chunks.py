@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.assembly import Plan, planned, values_of
-from codenoise.core.cohort.compression import opened
 from codenoise.core.cohort.embeddings import several_slides
-from codenoise.core.cohort.foreign import is_foreign
-from codenoise.core.cohort.formats import (
-    ROW_GROUP,
-    Grid,
-    container_of,
-    parquet_grid,
-    reading,
-    strict,
-    text_grid,
-    text_head,
-    text_options,
-)
+from codenoise.core.cohort.formats import Grid
+from codenoise.core.cohort.kinds import kind_of
 from codenoise.core.cohort.options import Merge, Orientation, SampleChoice
-from codenoise.core.cohort.segments import segment_columns
+from codenoise.core.cohort.probe import probe
 
 # Cells held at a time; as text each takes some 20 bytes before it is a number.
 CELLS = 1_500_000
@@ -94,7 +82,14 @@ def read_chunks(
     DataError
         As in `read_table`.
     """
-    grid, stored = _outline(path)
+    with probe(path) as file:
+        outline = kind_of(file).outline(file)
+    if outline is None:
+        raise WholeOnlyError(
+            f"{path} is no table of text or parquet with a row per patient, so it has to be read "
+            f"whole"
+        )
+    grid = outline.labels
     if orientation != "features-as-rows" and several_slides(grid, modality):
         raise WholeOnlyError(
             f"{path} has several slides of a sample to average, so it has to be read whole"
@@ -106,48 +101,9 @@ def read_chunks(
             f"whole"
         )
     rows = max(1, CELLS // max(1, width, len(grid.columns)))
-    frames = _frames(plan, grid, _blocks(path, grid, stored, rows), path, merge)
-    changes = (*plan.changes, *_note_of_groups(stored))
+    frames = _frames(plan, grid, outline.blocks(rows), path, merge)
+    changes = (*plan.changes, *outline.changes)
     return Chunks(plan.patients, plan.features, frames, (*plan.notes, *changes), changes)
-
-
-def _outline(path: Path) -> tuple[Grid, pq.FileMetaData | None]:
-    """The labels of a file, every patient's and no cell; and what parquet says of its parts."""
-    with reading(path):
-        apart = path.is_dir() or is_foreign(path)
-        container, compression = ("apart", "") if apart else container_of(path)
-        if container == "parquet" and not compression:
-            return _parquet_outline(path)
-        head = text_head(path, compression) if container == "text" else None
-        if head is None or segment_columns(head) is not None:
-            raise WholeOnlyError(
-                f"{path} is no table of text or parquet with a row per patient, so it has to be "
-                f"read whole"
-            )
-        with strict(), opened(path) as stream:
-            id_columns = range(head.ids.shape[1])
-            ids = pd.read_csv(stream, **text_options(head), usecols=id_columns)
-    return replace(head, ids=ids.set_axis(head.ids.columns, axis=1)), None
-
-
-def _parquet_outline(path: Path) -> tuple[Grid, pq.FileMetaData]:
-    with pq.ParquetFile(path) as file:
-        empty = file.schema_arrow.empty_table().to_pandas()
-        grid = parquet_grid(empty, path)
-        first = list(empty.columns[:1]) if grid.ids_are_column else []
-        ids = file.read(columns=first, use_pandas_metadata=True).to_pandas()
-        return replace(grid, ids=parquet_grid(ids, path).ids), file.metadata
-
-
-def _note_of_groups(stored: pq.FileMetaData | None) -> Iterator[str]:
-    if stored is None:
-        return
-    largest = max((stored.row_group(i).num_rows for i in range(stored.num_row_groups)), default=0)
-    if largest > 4 * ROW_GROUP:
-        yield (
-            f"a row group has {largest} patients, who are held in memory together; written anew "
-            f"with row_group_size={ROW_GROUP}, the file needs less"
-        )
 
 
 def _frames(
@@ -164,31 +120,3 @@ def _frames(
         start += len(cells)
     if start != len(plan.labels):
         raise DataError(f"{path} had {len(plan.labels)} rows and then {start}; it was changed")
-
-
-def _blocks(
-    path: Path, grid: Grid, stored: pq.FileMetaData | None, rows: int
-) -> Iterator[pd.DataFrame]:
-    """The cells of a file, some rows at a time."""
-    with reading(path):
-        yield from _text(path, grid, rows) if stored is None else _parquet(path, stored, rows)
-
-
-def _text(path: Path, grid: Grid, rows: int) -> Iterator[pd.DataFrame]:
-    with opened(path) as stream:
-        with strict():
-            blocks = pd.read_csv(stream, **text_options(grid), chunksize=rows)
-        with blocks:
-            while True:
-                with strict():
-                    block = next(blocks, None)
-                if block is None:
-                    return
-                yield text_grid(grid, block).cells
-
-
-def _parquet(path: Path, stored: pq.FileMetaData, rows: int) -> Iterator[pd.DataFrame]:
-    # Buffered: else every column of a row group is fetched before its first row is given.
-    with pq.ParquetFile(path, metadata=stored, buffer_size=1 << 13, pre_buffer=False) as file:
-        for batch in file.iter_batches(batch_size=rows, use_threads=False):
-            yield parquet_grid(batch.to_pandas(), path).cells

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from codenoise.core.base.errors import DataError
-from codenoise.core.cohort.formats import container_of, delimiter, reading, whole
 from codenoise.core.cohort.identifiers import resolve_samples
+from codenoise.core.cohort.probe import Probe, delimiter, probe
 
 DAYS_A_MONTH = 365.25 / 12
 # Columns of barcodes that need not come first, as in clinical tables of the GDC.
@@ -125,13 +125,13 @@ def read_clinical_file(path: Path) -> pd.DataFrame:
     DataError
         If it cannot be read, or a patient has no id or stands twice.
     """
-    with reading(path):
-        if container_of(path)[0] == "parquet":
-            frame = pd.read_parquet(whole(path))
+    with probe(path) as file:
+        if file.container == "parquet":
+            frame = pd.read_parquet(file.whole())
             if isinstance(frame.index, pd.RangeIndex):
                 frame = _indexed(frame)
         else:
-            frame = _text(path)
+            frame = _text(file)
     if frame.index.hasnans:
         row = int(np.flatnonzero(frame.index.isna())[0]) + 1
         raise DataError(f"{path}, data row {row}: the patient id is missing")
@@ -143,8 +143,8 @@ def read_clinical_file(path: Path) -> pd.DataFrame:
     return tidy_clinical(frame)
 
 
-def _text(path: Path) -> pd.DataFrame:
-    content = whole(path)
+def _text(file: Probe) -> pd.DataFrame:
+    content = file.whole()
     # cBioPortal explains its columns in lines before the header.
     start, line = 0, content.readline()
     while line.startswith(b"#"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Unpack
 
@@ -12,12 +12,12 @@ import pandas as pd
 
 from codenoise.core.base.errors import AbsentError, DataError, first_few
 from codenoise.core.base.files import atomic_file
-from codenoise.core.cohort.annotated import hdf5_kind, read_h5mu, read_h5mu_obs, write_h5mu
+from codenoise.core.cohort.annotated import read_h5mu, read_h5mu_obs, write_h5mu
 from codenoise.core.cohort.clinical import read_clinical_file, tidy_clinical
 from codenoise.core.cohort.embeddings import slide_files
-from codenoise.core.cohort.formats import container_of, reading
 from codenoise.core.cohort.identifiers import unmangle
 from codenoise.core.cohort.options import ReadOptions
+from codenoise.core.cohort.probe import Probe, probe
 from codenoise.core.cohort.sources import CLINICAL, Source, folder_sources, toml_sources
 from codenoise.core.cohort.tables import Table, read_table, table_of, union_order, write_table
 
@@ -30,9 +30,12 @@ class Cohort:
     ----------
     tables
         Modality to table. A patient counts as measured when the row holds any value at all.
+    options
+        How the tables were told to be read, where anything was said of it.
     """
 
     tables: Mapping[str, Table]
+    options: ReadOptions = field(default_factory=ReadOptions)
 
     @property
     def patients(self) -> list[str]:
@@ -59,15 +62,16 @@ class Cohort:
         def rows(frame: pd.DataFrame) -> pd.DataFrame:
             return frame[frame.index.isin(wanted)]
 
-        return Cohort(
-            {
+        return replace(
+            self,
+            tables={
                 name: replace(
                     table,
                     frame=rows(table.frame),
                     text=None if table.text is None else rows(table.text),
                 )
                 for name, table in self.tables.items()
-            }
+            },
         )
 
     def digest(self) -> str:
@@ -82,7 +86,7 @@ class Cohort:
 
 
 def read_cohort(
-    path: Path,
+    path: Path | str,
     modalities: Sequence[str] | None = None,
     *,
     features: Mapping[str, Sequence[str]] | None = None,
@@ -109,15 +113,20 @@ def read_cohort(
     DataError
         If the cohort or a named table is missing, a modality has two tables, or a table cannot be
         read.
+
+    Examples
+    --------
+    >>> read_cohort("my_cohort", ["rna", "rppa"]).mask()  # doctest: +SKIP
     """
-    features = features or {}
-    if _is_mudata(path):
-        grids = read_h5mu(path, modalities)
+    path, features = Path(path), features or {}
+    with probe(path) as file:
+        grids = read_h5mu(file, modalities) if _is_mudata(file) else None
+    if grids is not None:
         tables = {
             name: table_of(grid, path, features=features.get(name), **options)
             for name, grid in grids.items()
         }
-        return Cohort(_alike(tables))
+        return Cohort(alike(tables), options)
     sources = _sources(path, {*features, *(modalities or ())})
     sources.pop(CLINICAL, None)
     absent = [name for name in modalities or () if name not in sources]
@@ -132,7 +141,7 @@ def read_cohort(
         if modalities is None or name in modalities:
             _refuse_problem(source)
             tables[name] = _read(source, name, features.get(name), options)
-    return Cohort(_alike(tables))
+    return Cohort(alike(tables), options)
 
 
 def find_table(path: Path, modality: str) -> tuple[Path, ReadOptions]:
@@ -177,15 +186,11 @@ def _refuse_problem(source: Source) -> None:
         raise DataError(source.problem)
 
 
-def _is_mudata(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with reading(path):
-        container, _ = container_of(path)
-    return container == "hdf5" and hdf5_kind(path) == "mudata"
+def _is_mudata(file: Probe) -> bool:
+    return file.path.is_file() and file.hdf5_kind == "mudata"
 
 
-def _alike(tables: dict[str, Table]) -> dict[str, Table]:
+def alike(tables: dict[str, Table]) -> dict[str, Table]:
     """Tables with the ids that R has changed in one of them undone by those of the others."""
     alike = {}
     for name, table in tables.items():
@@ -231,7 +236,7 @@ def write_cohort(cohort: Cohort, path: Path) -> None:
         write_table(table, path, name)
 
 
-def read_clinical(path: Path) -> pd.DataFrame:
+def read_clinical(path: Path | str) -> pd.DataFrame:
     """Read the clinical table of a cohort, or one by its own path.
 
     Returns
@@ -247,9 +252,15 @@ def read_clinical(path: Path) -> pd.DataFrame:
         If there is none.
     DataError
         If it cannot be read.
+
+    Examples
+    --------
+    >>> read_clinical("my_cohort")["stage"]  # doctest: +SKIP
     """
-    if _is_mudata(path):
-        frame = tidy_clinical(read_h5mu_obs(path))
+    path = Path(path)
+    with probe(path) as file:
+        frame = tidy_clinical(read_h5mu_obs(file)) if _is_mudata(file) else None
+    if frame is not None:
         if not len(frame.columns):
             raise AbsentError(f"{path} has no clinical columns; put them into obs")
         return frame

@@ -21,6 +21,7 @@ MAGIC = {
     b"BZh": ".bz2",
     b"\x28\xb5\x2f\xfd": ".zst",
 }
+LONGEST = max(map(len, MAGIC))
 ENDINGS = tuple(MAGIC.values())
 WORDS = {"": "plain", ".gz": "gzip", ".xz": "xz", ".bz2": "bzip2", ".zst": "zstd"}
 # What the codecs raise for bytes that are damaged or cut short.
@@ -33,10 +34,16 @@ def compression_of(head: bytes) -> str:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """A file's content as a stream, decompressed if need be."""
-    with path.open("rb") as raw:
-        ending = compression_of(raw.read(max(map(len, MAGIC))))
+def opened(path: Path | int) -> Iterator[BinaryIO]:
+    """The content of a file as a stream, decompressed if need be.
+
+    Parameters
+    ----------
+    path
+        The file, or the descriptor of one that is open, which is read on and stays open.
+    """
+    with open(path, "rb", closefd=not isinstance(path, int)) as raw:
+        ending = compression_of(raw.read(LONGEST))
         raw.seek(0)
         with _decompressed(raw, ending) as stream:
             yield stream

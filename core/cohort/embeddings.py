@@ -13,8 +13,9 @@ import pandas as pd
 
 from codenoise.core.base.errors import DataError, first_few
 from codenoise.core.base.optional import needed
-from codenoise.core.cohort.formats import Grid, container_of, reading, whole
+from codenoise.core.cohort.formats import Asked, Grid
 from codenoise.core.cohort.identifiers import counted, parse_barcode
+from codenoise.core.cohort.probe import Probe, probe
 from codenoise.core.cohort.values import numbers
 
 # Modalities whose tables may name a patient once per slide.
@@ -32,7 +33,7 @@ def slide_files(folder: Path) -> list[Path]:
     return [p for p in sorted(folder.iterdir()) if p.suffix.lower() in ENDINGS]
 
 
-def read_slide_folder(folder: Path, features: Sequence[str] | None) -> Grid:
+def read_slide_folder(file: Probe, asked: Asked) -> Grid:
     """Read a folder with one file of embeddings per slide.
 
     Raises
@@ -40,10 +41,13 @@ def read_slide_folder(folder: Path, features: Sequence[str] | None) -> Grid:
     DataError
         If there is none, a file is bad, or vectors are of different length.
     """
-    files = slide_files(folder)
+    folder, files = file.path, slide_files(file.path)
     if not files:
         raise DataError(f"{folder} is a folder without slide embeddings (.h5 or .npz)")
-    parts = [_slides(path) for path in files]
+    parts = []
+    for path in files:
+        with probe(path) as one:
+            parts.append(_slides(one))
     for path, (_, vectors) in zip(files, parts, strict=True):
         if vectors.shape[1] != parts[0][1].shape[1]:
             raise DataError(
@@ -51,10 +55,10 @@ def read_slide_folder(folder: Path, features: Sequence[str] | None) -> Grid:
                 f"{parts[0][1].shape[1]}; give the slides of one encoder"
             )
     labels = [label for labels, _ in parts for label in labels]
-    return _grid(labels, np.concatenate([vectors for _, vectors in parts]), features, folder)
+    return _grid(labels, np.concatenate([vectors for _, vectors in parts]), asked.features, folder)
 
 
-def read_slides(path: Path, features: Sequence[str] | None) -> Grid:
+def read_slides(file: Probe, asked: Asked) -> Grid:
     """Read a file of embeddings, HDF5 or npz: ``features``, and ``ids`` of its rows.
 
     Raises
@@ -62,7 +66,14 @@ def read_slides(path: Path, features: Sequence[str] | None) -> Grid:
     DataError
         If there is no ``features``, or no name for each of several vectors.
     """
-    return _grid(*_slides(path), features, path)
+    return _grid(*_slides(file), asked.features, file.path)
+
+
+def refuse_workbook(file: Probe, _: Asked) -> Grid:
+    """Refuse a workbook of Excel, which is a zip archive as npz is."""
+    raise DataError(
+        f"{file.path} is an Excel workbook; save its sheet as CSV, with ids and names as text"
+    )
 
 
 def averaged_text(grid: Grid, modality: str | None, path: Path) -> Grid:
@@ -127,10 +138,9 @@ def _grid(labels: Sequence[str], vectors: Any, features: Sequence[str] | None, p
     return Grid(values.reset_index(drop=True), ids, columns, ".csv", by_rows=True, notes=notes)
 
 
-def _slides(path: Path) -> tuple[list[str], Any]:
-    with reading(path):
-        zipped = container_of(path)[0] == "zip"
-    arrays = _npz(path) if zipped else _hdf5(path)
+def _slides(file: Probe) -> tuple[list[str], Any]:
+    path = file.path
+    arrays = _npz(file) if file.container == "zip" else _hdf5(path)
     vectors = next((arrays[name] for name in _VECTORS if name in arrays), None)
     if vectors is None:
         raise DataError(
@@ -161,13 +171,13 @@ def _text(name: object) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def _npz(path: Path) -> Mapping[str, Any]:
-    with reading(path), np.load(whole(path), allow_pickle=False) as archive:
+def _npz(file: Probe) -> Mapping[str, Any]:
+    with np.load(file.whole(), allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files if name in (*_VECTORS, *_IDS)}
 
 
 def _hdf5(path: Path) -> Mapping[str, Any]:
     h5py = needed("h5py", f"reading {path}")
-    with reading(path), h5py.File(path, "r") as file:
+    with h5py.File(path, "r") as file:
         wanted = [name for name in file if name in (*_VECTORS, *_IDS)]
         return {name: file[name][()] for name in wanted}

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
 from codenoise.core.base.errors import DataError, one_line
-from codenoise.core.cohort.formats import READERS, Grid, table_suffix
+from codenoise.core.cohort.formats import READERS, Asked, Grid
+from codenoise.core.cohort.probe import Probe
 
 
-def is_foreign(path: Path) -> bool:
+def is_foreign(file: Probe) -> bool:
     """Whether a file's name ends as a registered reader's do."""
-    return table_suffix(path) in READERS
+    return file.suffix in READERS
 
 
-def read_foreign(path: Path) -> Grid:
+def read_foreign(file: Probe, _: Asked) -> Grid:
     """The cells of a file by its registered reader; such a table is written back as .csv.
 
     Raises
@@ -23,7 +22,7 @@ def read_foreign(path: Path) -> Grid:
     DataError
         If the reader fails, or returns anything but a table.
     """
-    suffix = table_suffix(path) or ""
+    path, suffix = file.path, file.suffix or ""
     if not path.exists():
         raise DataError(f"{path} is not there")
     try:

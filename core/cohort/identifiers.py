@@ -270,7 +270,7 @@ def _nothing_left(rows: Sequence[_Row], source: str, samples: SampleChoice) -> s
     if choices:
         remedy = f"take them with {said_with('samples', choices)}"
     return (
-        f"{source}: --samples {samples} takes none of its {counted(len(rows), 'sample')} "
+        f"{source}: `samples={samples!r}` takes none of its {counted(len(rows), 'sample')} "
         f"({first_few(row.label for row in rows)}); found {counts}; {remedy}"
     )
 
@@ -298,7 +298,7 @@ def _notes_of_kept(kept: Sequence[_Row], samples: SampleChoice) -> Iterable[str]
     untyped = [row.label for row in kept if row.kind == UNTYPED]
     if untyped and samples != "tumour":
         what = counted(len(untyped), "id")
-        yield f"kept {what} without a sample type, whatever --samples says ({first_few(untyped)})"
+        yield f"kept {what} without a sample type, whichever were asked for ({first_few(untyped)})"
     yield from _note_of_broken(untyped)
 
 

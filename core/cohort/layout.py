@@ -111,7 +111,7 @@ def features_are_rows(
     if grid.by_rows:
         if orientation == "features-as-rows":
             raise DataError(
-                f"{path}: this format has patients as rows; leave --orientation out, or say it in "
+                f"{path}: this format has patients as rows; leave `orientation` out, or say it in "
                 f"a cohort's TOML of the tables that have features as rows"
             )
         return False, "patients as rows, as the format has them"

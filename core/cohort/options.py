@@ -24,7 +24,7 @@ def said_with(key: str, values: Iterable[str]) -> str:
     Examples
     --------
     >>> said_with("merge", ["mean", "first"])
-    "--merge mean or --merge first (merge in a cohort's TOML)"
+    "`merge='mean'` or `merge='first'` (merge in a cohort's TOML)"
     """
-    flags = " or ".join(f"--{key} {value}" for value in values)
-    return f"{flags} ({key} in a cohort's TOML)"
+    ways = " or ".join(f"`{key}={value!r}`" for value in values)
+    return f"{ways} ({key} in a cohort's TOML)"

@@ -12,7 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from codenoise.core.base.errors import DataError
-from codenoise.core.cohort.formats import Grid
+from codenoise.core.cohort.formats import Asked, Grid
+from codenoise.core.cohort.probe import Probe
+from codenoise.core.cohort.text import read_text
 
 # What each column is called, letter case and punctuation aside.
 HEADERS = {
@@ -28,16 +30,23 @@ _BIN = re.compile(r"(chr[0-9A-Z]+):([0-9.]+)-([0-9.]+)Mb", re.IGNORECASE)
 _SEX = {"chr23": "chrx", "chr24": "chry"}
 
 
-def segment_columns(grid: Grid) -> dict[str, str] | None:
-    """Which column of a text table is which part of a segment; ``None`` if it holds no segments."""
-    if not grid.text:
-        return None
-    header = [str(grid.ids.columns[0]), *grid.columns]
+def is_segments(file: Probe) -> bool:
+    """Whether the header of a text table is one of segments."""
+    return len(_columns(file.header)) == len(HEADERS)
+
+
+def read_segments(file: Probe, asked: Asked) -> Grid:
+    """Read segments into the bins of a space, see `binned`."""
+    grid = read_text(file, asked)
+    return binned(grid, _columns(file.header), asked.features, file.path)
+
+
+def _columns(header: Sequence[str]) -> dict[str, str]:
+    """Which column is which part of a segment; not all parts where it is no table of segments."""
     plain = {re.sub(r"[^a-z]", "", name.lower()): name for name in reversed(header)}
     found = {part: next((plain[n] for n in names if n in plain), None)
              for part, names in HEADERS.items()}  # fmt: skip
-    parts = {part: name for part, name in found.items() if name is not None}
-    return parts if len(parts) == len(HEADERS) else None
+    return {part: name for part, name in found.items() if name is not None}
 
 
 def binned(grid: Grid, parts: dict[str, str], bins: Sequence[str] | None, path: Path) -> Grid:
@@ -48,7 +57,7 @@ def binned(grid: Grid, parts: dict[str, str], bins: Sequence[str] | None, path: 
     grid
         Rows of a ``.seg`` file.
     parts
-        From `segment_columns`.
+        Which column is which part, by the keys of `HEADERS`.
     bins
         Features of the space, named like ``chr1:0-10Mb``.
     path

@@ -56,19 +56,74 @@ def split_patients(
     return pd.Series(assigned, name="split", dtype=object).sort_index().rename_axis("patient")
 
 
+def split_cohort(
+    cohort: Cohort,
+    clinical: pd.DataFrame,
+    *,
+    stratify: str = "cancer_type",
+    seed: int = 0,
+    called: str = "the cohort",
+) -> pd.Series[str]:
+    """Assign the patients of a cohort to train, validation and test, see `split_patients`.
+
+    Parameters
+    ----------
+    cohort
+        Patients who have all of its tables may be test patients.
+    clinical
+        Clinical columns, indexed by patient, each once.
+    stratify
+        Which of them to stratify by.
+    seed
+        Of the shuffle.
+    called
+        What to call the cohort in messages.
+
+    Raises
+    ------
+    DataError
+        If the clinical table lacks the column, or has a patient twice.
+
+    Examples
+    --------
+    >>> cohort = read_cohort("tcga", ["rna", "rppa"])  # doctest: +SKIP
+    >>> split_cohort(cohort, read_clinical("tcga")).to_csv("split.csv")  # doctest: +SKIP
+    """
+    if stratify not in clinical:
+        raise DataError(
+            f"the clinical table of {called} has no column {stratify!r}; "
+            f"it has {', '.join(map(str, clinical.columns))}"
+        )
+    twice = clinical.index[clinical.index.duplicated()].unique()
+    if len(twice):
+        raise DataError(
+            f"the clinical table of {called} has {len(twice)} patient(s) more than once: "
+            f"{first_few(twice)}; keep one row of each"
+        )
+    patients = sorted({*cohort.patients, *clinical.index})
+    strata = clinical[stratify].reindex(patients).fillna("unknown").astype(str)
+    mask = cohort.mask()
+    return split_patients(strata, mask.index[mask.all(axis=1)], seed)
+
+
 def write_split(split: pd.Series[str], path: Path) -> None:
     """Write a split as CSV: ``patient,split``."""
     with atomic_file(path) as temporary:
         split.to_csv(temporary)
 
 
-def read_split(path: Path) -> pd.Series[str]:
-    """Read a split written by `write_split`.
+def read_split(path: Path | str) -> pd.Series[str]:
+    """Read a split written by `write_split` or ``codenoise train split``.
 
     Raises
     ------
     DataError
         If the file is missing, lacks a column, names a patient twice or a split that is none.
+
+    Examples
+    --------
+    >>> split = read_split("split.csv")  # doctest: +SKIP
+    >>> cohort.subset(split.index[split == "test"])  # doctest: +SKIP
     """
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)

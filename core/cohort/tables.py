@@ -9,29 +9,24 @@ from pathlib import Path
 
 import pandas as pd
 
-from codenoise.core.base.errors import DataError
 from codenoise.core.base.files import atomic_file
-from codenoise.core.cohort.annotated import hdf5_kind, read_h5ad, read_h5mu, write_h5ad
+from codenoise.core.cohort.annotated import write_h5ad
 from codenoise.core.cohort.assembly import assembled
 from codenoise.core.cohort.compression import ENDINGS, compressed
-from codenoise.core.cohort.embeddings import averaged_text, read_slide_folder, read_slides
-from codenoise.core.cohort.foreign import is_foreign, read_foreign
+from codenoise.core.cohort.embeddings import averaged_text
 from codenoise.core.cohort.formats import (
     READ_ERRORS,
     ROW_GROUP,
     SEPARATORS,
     SUFFIXES,
+    Asked,
     Grid,
-    container_of,
-    members,
-    read_parquet,
-    read_text,
-    reading,
     table_suffix,
 )
+from codenoise.core.cohort.kinds import kind_of
 from codenoise.core.cohort.layout import Layout
 from codenoise.core.cohort.options import Merge, Orientation, SampleChoice
-from codenoise.core.cohort.segments import binned, segment_columns
+from codenoise.core.cohort.probe import probe
 from codenoise.core.cohort.values import as_text
 
 __all__ = [
@@ -139,38 +134,13 @@ def read_table(
         If the file is missing or unreadable, its orientation is not clear, an id or a feature
         stands twice, or a cell is not a finite number; the message names file, row and column.
     """
-    grid = _grid_of(path, features, modality)
+    with probe(path) as file:
+        grid = kind_of(file).read(file, Asked(features, modality))
     if orientation != "features-as-rows":
         grid = averaged_text(grid, modality, path)
     return table_of(
         grid, path, features=features, orientation=orientation, samples=samples, merge=merge
     )
-
-
-def _grid_of(path: Path, features: Sequence[str] | None, modality: str | None) -> Grid:
-    if path.is_dir() and not table_suffix(path):
-        return read_slide_folder(path, features)
-    if is_foreign(path):
-        return read_foreign(path)
-    with reading(path):
-        container, compression = container_of(path)
-        if container == "parquet":
-            return read_parquet(path, compression)
-        if container == "text":
-            grid = read_text(path, compression)
-            parts = segment_columns(grid)
-            return grid if parts is None else binned(grid, parts, features, path)
-        if container == "zip":
-            members(path)
-            return read_slides(path, features)
-    kind = hdf5_kind(path)
-    if kind == "anndata":
-        return read_h5ad(path)
-    if kind == "mudata":
-        if modality is None:
-            raise DataError(f"{path} holds several modalities (MuData); give it as the cohort")
-        return read_h5mu(path, [modality])[modality]
-    return read_slides(path, features)
 
 
 def table_of(

@@ -105,7 +105,7 @@ def tune(
         )
     except (OSError, ValueError, KeyError) as problem:
         raise CodenoiseError(
-            f"{journal} cannot be read as a journal of trials: {problem}; give another --journal"
+            f"{journal} cannot be read as a journal of trials: {problem}; give another `journal`"
         ) from None
     study.enqueue_trial({name: getattr(base, name) for name in GRID}, skip_if_exists=True)
 

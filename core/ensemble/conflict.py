@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from codenoise.core.base.errors import DataError, EnsembleError
 from codenoise.core.base.threads import one_torch_thread
+from codenoise.core.cohort.given import Given, MuDataLike
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.consensus import BLOCK, Consensus
 from codenoise.core.ensemble.ensemble import Ensemble
@@ -24,7 +25,41 @@ FEWEST = 20  # patients that show what is usual of a pair of modalities
 SAMPLES = 100_000  # of what is usual, by which chances are told
 
 
-def conflicts(
+def conflicts(ensemble: Ensemble, cohort: Given | MuDataLike) -> pd.DataFrame:
+    """Rank the patients of a cohort by how badly their modalities fit together.
+
+    Swapped samples and wrong ids look like that.
+
+    Parameters
+    ----------
+    ensemble
+        Its pair experts say what to expect of one modality given another.
+    cohort
+        In any form that `Ensemble.read` takes.
+
+    Returns
+    -------
+    DataFrame
+        One row a patient, those most in conflict first; the columns are those of
+        `ranked_conflicts`.
+
+    Raises
+    ------
+    DataError
+        If a table cannot be used, or there are not two modalities.
+    EnsembleError
+        If the cohort does not fit the ensemble, or no pair expert goes between two modalities.
+
+    Examples
+    --------
+    >>> conflicts(ensemble, "my_cohort").head()  # doctest: +SKIP
+    """
+    given = ensemble.read(cohort)
+    ensemble.check(given)
+    return ranked_conflicts(ensemble, ensemble.encode(given), given.patients)
+
+
+def ranked_conflicts(
     ensemble: Ensemble, latents: Mapping[str, pd.DataFrame], patients: Iterable[str] = ()
 ) -> pd.DataFrame:
     """Rank the patients of a cohort by how badly their modalities fit together.

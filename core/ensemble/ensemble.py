@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypedDict, Unpack, overload
 
 import pandas as pd
 
-from codenoise.core.base.errors import EnsembleError, first_few
+from codenoise.core.base.errors import EnsembleError
 from codenoise.core.cohort.cohort import Cohort
+from codenoise.core.cohort.given import Given, MuDataLike, cohort_of, is_mudata
+from codenoise.core.cohort.options import ReadOptions
 from codenoise.core.ensemble.calibration import Calibration
+from codenoise.core.ensemble.checking import check_tables
+from codenoise.core.ensemble.completed import completed_mudata
 from codenoise.core.ensemble.engine import Generation, generate
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.imputation import Imputation, complete_table
@@ -18,6 +23,16 @@ from codenoise.core.ensemble.trace import check_trace_size
 from codenoise.core.spaces.space import Space
 
 Progress = Callable[[str, int, int], None]
+
+
+class _Drawing(TypedDict, total=False):
+    """Keywords of `Ensemble.impute`."""
+
+    draws: int
+    seed: int
+    targets: Sequence[str] | None
+    keep_trace: bool
+    progress: Progress | None
 
 
 @dataclass(frozen=True)
@@ -34,12 +49,15 @@ class Ensemble:
         How to sample, weigh and reject.
     calibration
         Learned coefficients and spread, see `codenoise.core.ensemble.learning.calibrate`.
+    made_with
+        What it was made of, as JSON has it, for the provenance of results.
     """
 
     spaces: Mapping[str, Space]
     experts: tuple[Expert, ...]
     settings: EngineSettings = field(default_factory=EngineSettings)
     calibration: Calibration | None = None
+    made_with: Mapping[str, object] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse experts that do not live in these spaces.
@@ -67,7 +85,7 @@ class Ensemble:
 
     @property
     def targets(self) -> list[str]:
-        """Modalities that can be generated, each once, in the order of the experts."""
+        """Modalities that can be generated, in the order of the experts."""
         return list(dict.fromkeys(expert.target for expert in self.experts))
 
     @property
@@ -84,8 +102,32 @@ class Ensemble:
         known = set(conditions)
         return [e for e in self.experts_for(target) if known & set(e.conditions)]
 
+    def read(
+        self,
+        given: Given | MuDataLike,
+        modalities: Sequence[str] | None = None,
+        **options: Unpack[ReadOptions],
+    ) -> Cohort:
+        """Read a cohort by the features that this ensemble knows.
+
+        Parameters
+        ----------
+        given
+            A path; or what is in memory: a MuData, or modality to AnnData, pandas or polars frame.
+            See `codenoise.core.cohort.given.cohort_of`, which raises what this does.
+        modalities
+            Take these and ignore every other; by default all.
+        options
+            ``orientation``, ``samples`` and ``merge``, see `read_table`.
+
+        Examples
+        --------
+        >>> ensemble.read("my_cohort", samples="primary")  # doctest: +SKIP
+        """
+        return cohort_of(given, modalities, features=self.features, **options)
+
     def encode(self, cohort: Cohort) -> dict[str, pd.DataFrame]:
-        """Latents of every measured patient in every modality that the ensemble knows."""
+        """Latents of all measured patients in the modalities that the ensemble knows."""
         return {
             name: self.spaces[name].encode(cohort.measured(name), table.source)
             for name, table in cohort.tables.items()
@@ -113,27 +155,32 @@ class Ensemble:
             settings=self.settings,
             calibration=self.calibration,
             keep_trace=keep_trace,
-            progress=None
-            if progress is None
-            else lambda done, total: progress(target, done, total),
+            progress=progress and (lambda done, total: progress(target, done, total)),
         )
+
+    @overload
+    def impute(self, cohort: Given, **drawing: Unpack[_Drawing]) -> Imputation: ...
+
+    @overload
+    def impute(self, cohort: MuDataLike, **drawing: Unpack[_Drawing]) -> MuDataLike: ...
 
     def impute(
         self,
-        cohort: Cohort,
+        cohort: Given | MuDataLike,
         *,
         draws: int = 10,
         seed: int = 0,
         targets: Sequence[str] | None = None,
         keep_trace: bool = False,
         progress: Progress | None = None,
-    ) -> Imputation:
+    ) -> Imputation | MuDataLike:
         """Complete a cohort: every patient, every target, observed values untouched.
 
         Parameters
         ----------
         cohort
-            Tables of the modalities the ensemble knows. A target without a table gets one.
+            Tables of the modalities the ensemble knows, in any form that `read` takes. A target
+            without a table gets one.
         draws
             Generated versions per patient and missing modality, at least 2; the completed value is
             their mean.
@@ -143,27 +190,42 @@ class Ensemble:
             Modalities to complete; all of the ensemble's by default.
         keep_trace
             Whether `Imputation.generations` holds the experts' distance at every step, see
-            `codenoise.core.ensemble.trace`.
+            `codenoise.core.ensemble.trace`. A MuData has no place for it.
         progress
             Called with target, trajectories done and trajectories in all.
 
+        Returns
+        -------
+        Imputation
+            Or, of a MuData, a new MuData with ``layers["spread"]`` and ``layers["mask"]`` in each
+            target and the report in ``uns["codenoise"]``, see `completed_mudata`.
+
         Raises
         ------
+        DataError
+            If a table cannot be used.
         EnsembleError
             If a modality of the cohort is unknown to the ensemble, a target has no expert, the
             tables have no patient in common, fewer than 2 draws are asked for, or the trace would
             not fit in memory.
+
+        Examples
+        --------
+        >>> result = ensemble.impute({"rna": rna, "rppa": rppa}, draws=50)  # doctest: +SKIP
+        >>> result.completed["rppa"].frame  # doctest: +SKIP
         """
-        wanted = self.check(cohort, targets)
-        return self.complete(
-            cohort,
-            self.encode(cohort),
+        given = self.read(cohort)
+        wanted = self.check(given, targets)
+        result = self.complete(
+            given,
+            self.encode(given),
             wanted,
             draws=draws,
             seed=seed,
             keep_trace=keep_trace,
             progress=progress,
         )
+        return completed_mudata(cohort, result) if is_mudata(cohort) else result
 
     def complete(
         self,
@@ -192,7 +254,7 @@ class Ensemble:
         }
         if keep_trace:
             check_trace_size(sum(map(len, missing.values())), draws, self.settings.steps)
-        result = Imputation.empty(draws=draws, seed=seed)
+        result = Imputation.empty(cohort, self, draws=draws, seed=seed)
         for target in targets:
             generation = self.generate(
                 target,
@@ -214,28 +276,7 @@ class Ensemble:
         EnsembleError
             As `impute` does.
         """
-        for modality, table in cohort.tables.items():
-            if modality not in self.spaces:
-                raise EnsembleError(
-                    f"{table.source}: {modality!r} is no modality of this ensemble, which knows "
-                    f"{', '.join(sorted(self.spaces))}; rename the file, or name "
-                    f"the tables to read with --modality"
-                )
-        if not cohort.tables:
-            raise EnsembleError("the cohort has no table; give at least one modality")
-        mask = cohort.mask()
-        measured = mask.columns[mask.any()]
-        shared = mask[mask.sum(axis=1) > 1].any()
-        for modality in measured if len(measured) > 1 else ():
-            if not shared[modality]:
-                ids = "; ".join(
-                    f"{other.source}: {first_few(other.frame.index, 1)}"
-                    for other in cohort.tables.values()
-                )
-                raise EnsembleError(
-                    f"no patient of {cohort.tables[modality].source} is in another table; "
-                    f"ids must be written alike in all ({ids})"
-                )
+        check_tables(cohort, self.spaces)
         return self.chosen(targets)
 
     def chosen(self, targets: Sequence[str] | None = None) -> list[str]:

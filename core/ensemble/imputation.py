@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from codenoise.core.base.files import atomic_folder
 from codenoise.core.base.metrics import draw_variance
 from codenoise.core.cohort.cohort import Cohort
-from codenoise.core.cohort.tables import Table, like
+from codenoise.core.cohort.tables import Table, like, write_table
 from codenoise.core.ensemble.engine import Generation
+from codenoise.core.ensemble.trace import write_trace
 from codenoise.core.spaces.space import Space
 
+if TYPE_CHECKING:
+    from codenoise.core.ensemble.ensemble import Ensemble
+
+# By this file a folder of an earlier run is known.
+PROVENANCE = "provenance.json"
 # Patients decoded at a time: memory stays flat however many there are.
 CHUNK = 256
 
@@ -51,6 +62,10 @@ class Imputation:
         learned by calibration, coherence and what was rejected.
     generations
         Modality to the latent draws behind it.
+    given
+        The cohort that was completed.
+    ensemble
+        What completed it.
     draws, seed
         As asked for.
     """
@@ -60,13 +75,79 @@ class Imputation:
     mask: dict[str, Table]
     report: pd.DataFrame
     generations: dict[str, Generation]
+    given: Cohort
+    ensemble: Ensemble
     draws: int
     seed: int
 
     @classmethod
-    def empty(cls, *, draws: int, seed: int) -> Imputation:
+    def empty(cls, given: Cohort, ensemble: Ensemble, *, draws: int, seed: int) -> Imputation:
         """Nothing completed yet."""
-        return cls({}, {}, {}, pd.DataFrame(), {}, draws, seed)
+        return cls({}, {}, {}, pd.DataFrame(), {}, given, ensemble, draws, seed)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the result was made of and with, as JSON has it: versions, digests, seed."""
+        return {
+            "codenoise": version("codenoise"),
+            "cohort_digest": self.given.digest(),
+            "read_options": dict(self.given.options),
+            "read": {name: list(table.notes) for name, table in self.given.tables.items()},
+            "draws": self.draws,
+            "seed": self.seed,
+            "targets": list(self.completed),
+            **self.ensemble.made_with,
+        }
+
+    def write(
+        self, folder: Path | str, *, save_draws: bool = False, overwrite: bool = False
+    ) -> None:
+        """Write everything to a folder, whole or not at all, as ``codenoise impute`` does.
+
+        Parameters
+        ----------
+        folder
+            Gets ``completed``, ``spread`` and ``mask`` with a table per modality in the format it
+            was given in, ``coherence.csv`` (the report) and ``provenance.json``.
+        save_draws
+            Whether to write every draw too, in features, as ``draws/MODALITY.parquet``.
+        overwrite
+            Whether a folder of an earlier run is replaced.
+
+        Raises
+        ------
+        CodenoiseError
+            If the folder holds anything that may not be replaced, or cannot be written.
+
+        Examples
+        --------
+        >>> result = ensemble.impute("my_cohort", draws=50)  # doctest: +SKIP
+        >>> result.write("completed")  # doctest: +SKIP
+        """
+        with atomic_folder(Path(folder), PROVENANCE if overwrite else None) as temporary:
+            write_parts(self, temporary, save_draws=save_draws)
+
+    def write_trace(self, path: Path | str) -> None:
+        """Write how far the experts were apart at each step, see `ensemble.trace.write_trace`.
+
+        The result is to be of ``impute(..., keep_trace=True)``.
+        """
+        write_trace(self.generations, self.ensemble.settings, Path(path))
+
+
+def write_parts(result: Imputation, folder: Path, *, save_draws: bool = False) -> None:
+    """Write what `Imputation.write` does into a folder that is there and empty."""
+    parts = {"completed": result.completed, "spread": result.spread, "mask": result.mask}
+    for name, tables in parts.items():
+        for modality, table in tables.items():
+            write_table(table, folder / name, modality)
+    result.report.to_csv(folder / "coherence.csv", index=False, float_format="%.4f")
+    if save_draws:
+        (folder / "draws").mkdir()
+        for modality, generation in result.generations.items():
+            drawn = draws_table(result.ensemble.spaces[modality], generation)
+            drawn.to_parquet(folder / "draws" / f"{modality}.parquet", compression="zstd")
+    (folder / PROVENANCE).write_text(json.dumps(result.provenance, indent=1) + "\n")
 
 
 def complete_table(

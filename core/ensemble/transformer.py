@@ -10,45 +10,20 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from codenoise.core.base.errors import DataError, EnsembleError, first_few
 from codenoise.core.cohort.cohort import Cohort
+from codenoise.core.cohort.given import frame_of, is_mudata
 from codenoise.core.cohort.tables import Table
+from codenoise.core.cohort.wide import SEPARATOR, wide_table
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.imputation import Imputation
 from codenoise.core.spaces.scale import MIN_PATIENTS
 
-SEPARATOR = "__"
 SPREAD = f"{SEPARATOR}spread"
-
-
-def wide_table(cohort: Cohort, features: Mapping[str, Sequence[str]] | None = None) -> pd.DataFrame:
-    """Put the tables of a cohort side by side, as `EnsembleImputer` takes them.
-
-    Parameters
-    ----------
-    cohort
-        One table per modality.
-    features
-        By modality, the features to keep; `Ensemble.features` are those an ensemble knows. All by
-        default.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Shape ``(patients, features of all modalities)``: every patient of any table, columns named
-        ``modality__feature``, NaN where a patient lacks the modality.
-    """
-    parts = []
-    for modality, table in cohort.tables.items():
-        kept = table.frame
-        if features is not None:
-            known = set(features.get(modality, ()))
-            kept = kept.loc[:, [name for name in kept.columns if name in known]]
-        parts.append(kept.add_prefix(modality + SEPARATOR).reindex(cohort.patients))
-    return pd.concat(parts, axis=1).rename_axis(index="patient")
 
 
 class EnsembleImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -56,7 +31,8 @@ class EnsembleImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
 
     Takes and returns a data frame of patients x features: the index holds the patients' ids, each
     once; columns are named ``modality__feature`` (as ``ColumnTransformer`` names them too); a
-    patient whose values of a modality are all NaN lacks it. See `wide_table`. Observed values are
+    patient whose values of a modality are all NaN lacks it. See `wide_table`, by which a cohort,
+    a MuData or a mapping of modality to table is put side by side first. Observed values are
     returned as they are, gaps within a measured modality are filled by its space.
 
     Nothing is learned from the data, so that no fold of a cross-validation leaks into another:
@@ -101,7 +77,7 @@ class EnsembleImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
         self.seed = seed
         self.add_spread = add_spread
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: object = None) -> Self:  # noqa: N803
         """Check the columns and their scale; learn nothing.
 
         Raises
@@ -119,7 +95,7 @@ class EnsembleImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
         for name in ("draws", "seed"):
             if not isinstance(getattr(self, name), Integral):
                 raise EnsembleError(f"{name} is a whole number, not {getattr(self, name)!r}")
-        cohort = self._cohort(X, reset=True)
+        cohort = self._cohort(self._wide(X), reset=True)
         self._encoded(cohort)
         there = [target for target in self.ensemble.targets if target in cohort.tables]
         self.targets_ = self.ensemble.chosen(there if self.targets is None else self.targets)
@@ -131,7 +107,7 @@ class EnsembleImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
             )
         return self
 
-    def transform(self, X: pd.DataFrame) -> pd.DataFrame:  # noqa: N803
+    def transform(self, X: Any) -> pd.DataFrame:  # noqa: N803
         """Complete a table.
 
         Parameters
@@ -151,6 +127,7 @@ class EnsembleImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
             As in `fit`, or if the columns are not those of `fit`.
         """
         check_is_fitted(self)
+        X = self._wide(X)  # noqa: N806
         cohort = self._cohort(X, reset=False)
         result = self.ensemble.complete(
             cohort, self._encoded(cohort), self.targets_, draws=self.draws, seed=self.seed
@@ -196,6 +173,16 @@ class EnsembleImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+    def _wide(self, X: Any) -> Any:  # noqa: N803
+        """One frame with ids in its index, as far as it can be made of what is given."""
+        named = isinstance(X, Mapping) and not issparse(X)  # one kind of sparse matrix is a dict
+        if isinstance(X, Cohort) or named or is_mudata(X):
+            cohort = self.ensemble.read(X)
+            self.ensemble.check(cohort)
+            return wide_table(cohort, self.ensemble.features)
+        is_other = hasattr(X, "__arrow_c_stream__") and not isinstance(X, pd.DataFrame)
+        return frame_of(X, "X") if is_other else X
 
     def _cohort(self, X: pd.DataFrame, *, reset: bool) -> Cohort:  # noqa: N803
         """The data as one table per modality.

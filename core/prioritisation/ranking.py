@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from codenoise.core.base.errors import DataError, first_few
-from codenoise.core.cohort.cohort import Cohort
+from codenoise.core.cohort.given import Given, MuDataLike
 from codenoise.core.ensemble.ensemble import Ensemble, Progress
 from codenoise.core.prioritisation import outcomes
 from codenoise.core.prioritisation.counterfactual import (
@@ -55,7 +55,7 @@ class Priorities:
 
 def prioritise(
     ensemble: Ensemble,
-    cohort: Cohort,
+    cohort: Given | MuDataLike,
     clinical: pd.DataFrame,
     missing: Sequence[str],
     *,
@@ -81,7 +81,7 @@ def prioritise(
     ensemble
         What generates.
     cohort
-        Patients of both kinds.
+        Patients of both kinds, in any form that `Ensemble.read` takes.
     clinical
         Clinical columns, indexed by patient.
     missing
@@ -106,12 +106,18 @@ def prioritise(
     DataError
         If nobody lacks anything, the clinical table has not what is to be predicted, or there is
         too little to train on.
+
+    Examples
+    --------
+    >>> clinical = read_clinical("my_cohort")  # doctest: +SKIP
+    >>> prioritise(ensemble, "my_cohort", clinical, ["rna"]).table  # doctest: +SKIP
     """
     survival = label is None and task == "survival"
     if survival and score == "label-changes":
         raise DataError("survival has no labels that could change; take the score 'variance'")
-    wanted = ensemble.check(cohort, missing)
-    mask = cohort.mask()
+    given = ensemble.read(cohort)
+    wanted = ensemble.check(given, missing)
+    mask = given.mask()
     has_all = mask.reindex(columns=wanted, fill_value=False).all(axis=1)
     lacking = list(mask.index[~has_all])
     if not lacking:
@@ -120,7 +126,7 @@ def prioritise(
     used = has_all.loc[known].to_numpy()
     trained, y_trained = [p for p, use in zip(known, used, strict=True) if use], y[used]
     _check_training(y_trained, wanted, label or task, survival)
-    latents = ensemble.encode(cohort)
+    latents = ensemble.encode(given)
     if progress is not None:
         progress("forest", 0, 1)
     # One classification's forest is made like any other's.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
@@ -10,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from codenoise.core.base.errors import DataError, first_few
-from codenoise.core.cohort.chunks import Chunks, read_chunks
+from codenoise.core.cohort.chunks import Chunks, WholeOnlyError, read_chunks
+from codenoise.core.cohort.cohort import Cohort, find_table
 from codenoise.core.cohort.options import ReadOptions
+from codenoise.core.cohort.tables import read_table
 from codenoise.core.spaces.scale import Moments, check_moments
 from codenoise.core.spaces.space import Float32, Space
 
@@ -55,6 +58,54 @@ def encode_file(
     """
     chunks = read_chunks(path, features=space.features, modality=space.modality, **options)
     return encode_chunks(space, chunks, path.name, progress)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Latents of a table, what was changed in reading it, and why it was read whole, if it was."""
+
+    latents: pd.DataFrame
+    changes: tuple[str, ...]
+    whole: str = ""
+
+
+def encode_table(
+    space: Space,
+    path: Path | str,
+    *,
+    progress: Progress | None = None,
+    **options: Unpack[ReadOptions],
+) -> Encoded:
+    """Turn a table into latents: some patients at a time where its format allows it, else whole.
+
+    Parameters
+    ----------
+    space
+        What to encode with.
+    path
+        A table in any format, or a cohort that has one of the space's modality.
+    progress, options
+        As in `encode_file`.
+
+    Raises
+    ------
+    DataError, SpaceError
+        As in `read_table` and `Space.encode`.
+
+    Examples
+    --------
+    >>> encode_table(open_space("tcga-rna"), "rna.parquet").latents  # doctest: +SKIP
+    """
+    found, said = find_table(Path(path), space.modality)
+    chosen: ReadOptions = {**options, **said}
+    try:
+        chunks = read_chunks(found, features=space.features, modality=space.modality, **chosen)
+    except WholeOnlyError as problem:
+        table = read_table(found, features=space.features, modality=space.modality, **chosen)
+        measured = Cohort({space.modality: table}).measured(space.modality)
+        return Encoded(space.encode(measured, table.source), table.changes, str(problem))
+    latents = encode_chunks(space, chunks, found.name, progress)
+    return Encoded(latents, tuple(chunks.changes))
 
 
 def encode_chunks(

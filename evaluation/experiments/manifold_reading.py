@@ -73,7 +73,7 @@ def _claims(scores: pd.DataFrame, chances: pd.DataFrame) -> Iterator[Claim]:
     yield from against(
         scores[scores["method"] != CONTROL], "energy_distance", ["modality"],
         "Energy distance from real patients (lower is closer)",
-        things="modalities, one of them 'all',",
+        things="modalities ('all' among them)",
     )  # fmt: skip
 
 

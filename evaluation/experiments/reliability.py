@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from codenoise.core.base.errors import DataError
@@ -18,17 +20,28 @@ from codenoise.core.ensemble.weights import (
     WEIGHTINGS,
     reliability_weights,
 )
-from codenoise.evaluation.experiment import Experiment, Part, Row
-from codenoise.evaluation.experiments.reliability_reading import (
-    ALL,
-    CODE,
-    FORMULA,
-    GAIN,
-    LEARNED,
-    PAIRS,
-    section,
-)
+from codenoise.evaluation.experiment import Claim, Experiment, Figure, Part, Row, Section, Table
+from codenoise.evaluation.plotting import colour, figure, legend
+from codenoise.evaluation.reading import against, not_measured, notes, present
+from codenoise.evaluation.statistics import compare, effective_experts
 from codenoise.evaluation.study import Study, subsets
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+FORMULA, CODE, GAIN, LEARNED = "inverse-mse", "softmax-inverse-mse", "precision-gain", "learned"
+ORDER = (FORMULA, CODE, GAIN, ADAPTIVE, LEARNED)
+PAIRS, ALL = "pair experts", "all experts"
+SUBJECT = ["target", "conditions"]
+PAPER = (
+    "The paper states weights inverse to the MSE, its public code takes a softmax of 1/MSE: MSEs "
+    "of .20, .40 and .95 give .585, .292, .123 by the formula and .908, .075, .018 by the code, "
+    "that is, fewer effective experts. Those errors are other experts'."
+)
+COLUMNS = (
+    *("target", "conditions", "given", "members", "experts", "weighting", "expert"),
+    *("weight", "low", "high", "mse", "r2", "patients", "reason"),
+)
 
 
 def parts(study: Study) -> list[Part]:
@@ -39,13 +52,8 @@ def parts(study: Study) -> list[Part]:
     DataError
         If no modality of the cohort can be generated from another one.
     """
-    served = [
-        target
-        for target in study.modalities
-        if any(
-            set(e.conditions) & set(study.modalities) for e in study.ensemble.experts_for(target)
-        )
-    ]
+    fitting = study.ensemble.experts_fitting
+    served = [target for target in study.modalities if fitting(target, study.modalities)]
     if not served:
         raise DataError(
             "the ensemble has no expert between two modalities of this cohort; add a table of one "
@@ -58,22 +66,15 @@ def _measured(study: Study, target: str) -> list[Row]:
     """Weights of the experts in play for each set of conditions; they depend on no seed."""
     rows: list[Row] = []
     for conditions in subsets([m for m in study.modalities if m != target]):
-        everyone = [
-            e for e in study.ensemble.experts_for(target) if set(e.conditions) & set(conditions)
-        ]
+        everyone = study.ensemble.experts_fitting(target, conditions)
         pairs = [e for e in everyone if not e.masked]
         for members, experts in ((PAIRS, pairs), (ALL, everyone)):
             if not experts or (members == ALL and len(experts) == len(pairs)):
                 continue
             known: Row = {
-                "run": 0,
-                "seed": study.seed,
-                "target": target,
-                "conditions": "+".join(conditions),
-                "given": len(conditions),
-                "members": members,
-                "experts": len(experts),
-            }
+                "run": 0, "seed": study.seed, "target": target, "conditions": "+".join(conditions),
+                "given": len(conditions), "members": members, "experts": len(experts),
+            }  # fmt: skip
             rows += [known | found for found in _weightings(study, target, conditions, experts)]
     return rows
 
@@ -158,6 +159,135 @@ def _learned(
     if not generation.learned.all():
         return unknown, "nothing was learned for just these experts and conditions"
     return generation.weights, ""
+
+
+def section(frame: pd.DataFrame) -> Section:
+    """Read the stored rows."""
+    rows = frame.reindex(columns=list(COLUMNS))
+    known = rows.dropna(subset=["weight"])
+    counts = _effective(known[known["experts"] > 1])
+    full = known[known["given"] == known.groupby("target")["given"].transform("max")]
+    return Section(
+        [*_claims(counts, full)],
+        [*_tables(counts, full)],
+        [
+            Figure(
+                "weights",
+                "Reliability weights with all other modalities given, a bar for each weighting, of "
+                "the pair experts and of all experts; adaptive ones are means over test patients.",
+                "Stacked bars of the experts' weights, a panel for each target.",
+                partial(_bars, full),
+            ),
+            Figure(
+                "effective-experts",
+                "Effective number of experts as a share of their number; each dot is a target with "
+                "a set of conditions that leaves two experts or more.",
+                "Dots that show how unequal weights are, a column for each weighting.",
+                partial(_dots, counts),
+            ),
+        ],
+        [*notes("weights"), *not_measured(rows[rows["weight"].isna()], "weighting", "members")],
+    )
+
+
+def _effective(known: pd.DataFrame) -> pd.DataFrame:
+    """Effective number of experts of each set, and as a share of their number."""
+    index = [*SUBJECT, "members", "experts", "weighting"]
+    found = known.groupby(index, sort=False)["weight"].apply(effective_experts)
+    table = found.rename("effective").reset_index()
+    return table.assign(share=table["effective"] / table["experts"])
+
+
+def _claims(counts: pd.DataFrame, full: pd.DataFrame) -> Iterator[Claim]:
+    pairs = counts[counts["members"] == PAIRS]
+    named = present(pairs, ORDER, "weighting")
+    if named:
+        shares = pairs.groupby("weighting")["share"].mean()
+        listed = ", ".join(f"{name} {shares[name]:.1%}" for name in named)
+        yield Claim(
+            f"The effective number of pair experts is, in % of their number: {listed}.",
+            f"not tested: means over {len(pairs[SUBJECT].drop_duplicates())} sets of conditions; "
+            f"their numbers are tested below",
+            headline=True,
+        )
+    if {FORMULA, CODE} <= set(named):
+        found = compare(pairs, value="effective", method="weighting", subject=SUBJECT)
+        code, formula = (found.measured[name].mean() for name in (CODE, FORMULA))
+        errors = full.loc[full["members"] == PAIRS, "mse"]
+        yield Claim(
+            f"With validation errors of {errors.min():.2f} to {errors.max():.2f}, the softmax of "
+            f"the published code is {'sharper' if code < formula else 'no sharper'} than the "
+            f"published formula: it leaves {code:.2f} effective pair experts, that {formula:.2f}.",
+            found.between(CODE, FORMULA) if len(found.pairs) else found.overall,
+            PAPER,
+            bool(code < formula),
+            headline=True,
+        )
+    for members in (PAIRS, ALL):
+        yield from against(
+            counts[counts["members"] == members], "effective", SUBJECT,
+            f"Effective number of {members}", things="sets of conditions", one=FORMULA,
+            order=ORDER, column="weighting",
+        )  # fmt: skip
+
+
+def _tables(counts: pd.DataFrame, full: pd.DataFrame) -> Iterator[Table]:
+    weights = _wide(full, ["target", "members", "expert", "mse", "r2"], "weight")
+    yield Table(
+        "Reliability weight of each expert, all other modalities given",
+        weights.rename(columns={"mse": "validation MSE", "r2": "validation R2"}),
+    )
+    yield Table(
+        "Effective number of experts, sets that leave two or more",
+        _wide(counts, ["members", *SUBJECT, "experts"], "effective"),
+    )
+    adaptive = full[full["weighting"] == ADAPTIVE].astype({"patients": int})
+    names = {"weight": "mean weight", "low": "5% of patients below", "high": "5% above"}
+    yield Table(
+        "Adaptive weights over test patients, all other modalities given",
+        adaptive[["target", "members", "expert", "patients", *names]].rename(columns=names),
+    )
+
+
+def _wide(rows: pd.DataFrame, index: list[str], value: str) -> pd.DataFrame:
+    """A column for each weighting."""
+    wide = rows.pivot_table(index=index, columns="weighting", values=value, sort=False)
+    return wide.reindex(columns=present(rows, ORDER, "weighting")).reset_index()
+
+
+def _bars(full: pd.DataFrame) -> Drawing:
+    full = full.assign(source=full["expert"].str.rsplit("-to-", n=1).str[0])
+    targets, sources = list(full["target"].unique()), list(full["source"].unique())
+    drawing, axes = figure(1, max(len(targets), 1), width=11, height=4.4)
+    for one, target in zip(axes, targets, strict=False):
+        wide = full[full["target"] == target].pivot_table(
+            index=["members", "weighting"], columns="source", values="weight"
+        )
+        labels = [(m, w) for m in (PAIRS, ALL) for w in ORDER if (m, w) in wide.index]
+        bottom = np.zeros(len(labels))
+        for i, source in enumerate(sources):
+            heights = wide.get(source, pd.Series(dtype=float)).reindex(labels).fillna(0).to_numpy()
+            one.bar(range(len(labels)), heights, bottom=bottom, color=colour("", i), label=source)
+            bottom += heights
+        texts = [f"{weighting}, {members}" for members, weighting in labels]
+        one.set_xticks(range(len(labels)), texts, rotation=90, fontsize=7)
+        one.set_title(target, fontsize=9)
+    axes[0].set_ylabel("weight", fontsize=9)
+    legend(drawing, axes[0], ncols=len(sources), title="expert from", title_fontsize=8)
+    return drawing
+
+
+def _dots(counts: pd.DataFrame) -> Drawing:
+    drawing, axes = figure()
+    names = present(counts, ORDER, "weighting")
+    for i, members in enumerate((PAIRS, ALL)):
+        mine = counts[counts["members"] == members]
+        places = [names.index(w) + 0.2 * (2 * i - 1) for w in mine["weighting"]]
+        axes[0].scatter(places, mine["share"], s=14, color=colour("", i), label=members)
+    axes[0].set_xticks(range(len(names)), names)
+    axes[0].set_ylabel("effective experts / experts", fontsize=9)
+    axes[0].legend(fontsize=8)
+    return drawing
 
 
 EXPERIMENT = Experiment(

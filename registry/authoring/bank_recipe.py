@@ -13,6 +13,7 @@ from codenoise.registry.contract.manifest import (
     Modality,
     Name,
     PepVersion,
+    SourceLicense,
     StoredStep,
     Strict,
 )
@@ -29,6 +30,7 @@ class ModalityRecipe(Strict):
     unit: str
     license: str
     sources: Annotated[list[str], Field(min_length=1)]
+    source_licenses: list[SourceLicense] = Field(default_factory=list)
     dim: Annotated[int, Field(gt=0)] = 32
     encoder: EncoderName = "autoencoder"
     preprocessing: Annotated[list[StoredStep], Field(min_length=1)] = Field(

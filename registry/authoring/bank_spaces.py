@@ -16,7 +16,11 @@ from codenoise.registry.authoring.bank_recipe import BankRecipe
 from codenoise.registry.authoring.building import Origin, build_space
 from codenoise.registry.authoring.project import manifest_path
 from codenoise.registry.contract.artifacts import identity_digest, verify_files
-from codenoise.registry.contract.manifest import AnyManifest, SpaceManifest, read_manifest
+from codenoise.registry.contract.manifest import (
+    AnyManifest,
+    SpaceManifest,
+)
+from codenoise.registry.contract.manifest_file import read_manifest
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,10 @@ def _fit_one(
     entry = recipe.modalities[modality]
     data = {name: Cohort({modality: part.tables[modality]}) for name, part in parts.items()}
     digests = {name: part.digest() for name, part in data.items()}
+    # The licence of each source says no more than license and sources do: no reason to fit again.
+    made_of = entry.model_dump(exclude={"source_licenses"})
     fingerprint = identity_digest(
-        {"modality": modality, "version": recipe.version, **entry.model_dump(), "data": digests}
+        {"modality": modality, "version": recipe.version, **made_of, "data": digests}
     )
     tables = {name: part.measured(modality) for name, part in data.items()}
     counts = (len(tables["train"]), len(tables["validation"]))
@@ -165,4 +171,9 @@ def origin_of(
         citation=recipe.citation,
         sources=tuple(source for entry in entries for source in entry.sources),
         fingerprint=fingerprint,
+        source_licenses=tuple(
+            source.model_copy(update={"covers": source.covers or modality})
+            for modality, entry in zip(modalities, entries, strict=True)
+            for source in entry.source_licenses
+        ),
     )

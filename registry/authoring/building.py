@@ -28,12 +28,14 @@ from codenoise.registry.contract.manifest import (
     ExpertManifest,
     ExpertValidation,
     Schedule,
+    SourceLicense,
     SpaceManifest,
     SpaceTraining,
     SpaceValidation,
     StoredStep,
     Training,
 )
+from codenoise.registry.contract.manifest_file import SCHEMA_MAJOR, SCHEMA_MINOR
 
 if TYPE_CHECKING:
     from codenoise.core.diffusion.data import ExpertData
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from codenoise.core.spaces.fit import FittedSpace
 
 ENGINE_RANGE = ">=0.1,<1"
-SCHEMA = "1.0"
+SCHEMA = f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Origin:
         For the manifest and the model card.
     fingerprint
         Digest of all inputs; equal fingerprints mean nothing has to be done again.
+    source_licenses
+        Licences of the single sources, where known.
     """
 
     cohort: str
@@ -67,6 +71,7 @@ class Origin:
     citation: str
     sources: tuple[str, ...]
     fingerprint: str
+    source_licenses: tuple[SourceLicense, ...] = ()
 
 
 def build_space(fitted: FittedSpace, origin: Origin, root: Path) -> SpaceManifest:
@@ -86,6 +91,7 @@ def build_space(fitted: FittedSpace, origin: Origin, root: Path) -> SpaceManifes
             authors=list(origin.authors),
             citation=origin.citation,
             sources=list(origin.sources),
+            source_licenses=list(origin.source_licenses),
             files={ENCODER_FILE: file_entry(inner / ENCODER_FILE)},
             modality=space.modality,
             unit=space.unit,
@@ -152,6 +158,7 @@ def build_expert(
         authors=list(origin.authors),
         citation=origin.citation,
         sources=list(origin.sources),
+        source_licenses=list(origin.source_licenses),
         files={},
         condition=[space.ref for space in conditions],
         target=target.ref,

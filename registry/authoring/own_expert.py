@@ -23,7 +23,12 @@ from codenoise.registry.authoring.project import manifest_path
 from codenoise.registry.contract.artifacts import identity_digest
 from codenoise.registry.contract.compatibility import missing_space
 from codenoise.registry.contract.folders import Artifact, read_artifacts, spaces_of
-from codenoise.registry.contract.manifest import EXPERT_FILE, ExpertManifest, SpaceManifest
+from codenoise.registry.contract.manifest import (
+    EXPERT_FILE,
+    ExpertManifest,
+    SourceLicense,
+    SpaceManifest,
+)
 from codenoise.registry.contract.plugin import Plugin
 from codenoise.registry.installed.code_plugins import need
 from codenoise.registry.installed.discovery import discover
@@ -45,12 +50,15 @@ class About:
         Name of the cohort.
     authors, citation, sources
         For the manifest and the model card.
+    source_licenses
+        Licences of the single sources, where they differ.
     """
 
     cohort: str
     authors: Sequence[str]
     citation: str
     sources: Sequence[str]
+    source_licenses: Sequence[SourceLicense] = ()
 
 
 def train_project(
@@ -108,6 +116,7 @@ def train_project(
         citation=about.citation,
         sources=tuple(about.sources),
         fingerprint=identity_digest(made_of),
+        source_licenses=tuple(about.source_licenses),
     )
     conditions = [plugins[ref.modality].manifest for ref in old.condition]
     target = plugins[old.target.modality].manifest

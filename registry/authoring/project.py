@@ -75,7 +75,7 @@ def write_pyproject(
     requirements: Sequence[str],
     made_by: str = BY_BANK,
 ) -> Path:
-    """Write ``pyproject.toml`` and the package's empty ``__init__.py``.
+    """Write ``pyproject.toml``, ``LICENSE`` and the package's empty ``__init__.py``.
 
     Parameters
     ----------
@@ -116,6 +116,7 @@ def write_pyproject(
         "group": EXPERTS if kind == "expert" else SPACES,
     }
     (folder / "pyproject.toml").write_text(render("pyproject.toml.j2", values))
+    (folder / "LICENSE").write_text(render("license.txt.j2", values))
     return inner
 
 

@@ -14,8 +14,8 @@ from codenoise.registry.contract.manifest import (
     ExpertManifest,
     SpaceManifest,
     SpaceRef,
-    read_manifest,
 )
+from codenoise.registry.contract.manifest_file import read_manifest
 
 MAX_MANIFEST_BYTES = 16_000_000
 MEND = "give a folder that is whole, or tell its author"

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-import json
-import re
-import warnings
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from codenoise.core.base.errors import ArtifactError
-
-SCHEMA_MAJOR, SCHEMA_MINOR = 1, 0
 EXPERT_FILE, SPACE_FILE = "expert.json", "space.json"
 
 
@@ -126,8 +118,21 @@ class ConditionStats(Strict):
     covariance_factor: list[list[float]]
 
 
+class SourceLicense(Strict):
+    """Where a part of the data came from, and under which licence."""
+
+    name: Annotated[str, Field(min_length=1, description="The source, with its release.")]
+    license: Annotated[str, Field(min_length=1, description="SPDX expression.")]
+    url: Annotated[str, Field(description="Page of the source.")] = ""
+    covers: Annotated[str, Field(description="Which part of the data, such as a modality.")] = ""
+
+
 class Manifest(Strict):
-    """What expert and space manifests share."""
+    """What expert and space manifests share.
+
+    ``license`` is that of the whole. ``source_licenses``, since schema 1.1, says which source asks
+    for which part of it.
+    """
 
     schema_version: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
     name: Name
@@ -137,6 +142,7 @@ class Manifest(Strict):
     authors: Annotated[list[str], Field(min_length=1)]
     citation: str
     sources: list[str]
+    source_licenses: list[SourceLicense] = Field(default_factory=list)
     files: dict[FileName, FileEntry]
 
     @property
@@ -246,78 +252,3 @@ class SpaceManifest(Manifest):
 
 
 AnyManifest = TypeVar("AnyManifest", ExpertManifest, SpaceManifest)
-
-
-def read_manifest(path: Path, model: type[AnyManifest]) -> AnyManifest:
-    """Read and check a manifest.
-
-    A newer minor schema is read, its unknown fields ignored, with a warning; a newer major one is
-    refused.
-
-    Raises
-    ------
-    ArtifactError
-        If the file is missing, is no JSON, or a field is missing, unknown or wrong; the message
-        names the file and the field.
-    """
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise ArtifactError(f"{path} is missing; reinstall the package") from None
-    except (OSError, ValueError) as problem:
-        raise ArtifactError(f"{path} is no JSON file: {problem}; reinstall the package") from None
-    if not isinstance(content, dict):
-        raise ArtifactError(f"{path} should hold one JSON object; reinstall the package")
-    newer = _newer_minor(path, content.get("schema_version"))
-    try:
-        return model.model_validate(content, extra="ignore" if newer else None)
-    except ValidationError as problem:
-        raise ArtifactError(f"{path}: {explain(problem, model)}") from None
-
-
-def _newer_minor(path: Path, schema: object) -> bool:
-    if not isinstance(schema, str) or not re.fullmatch(r"\d+\.\d+", schema):
-        raise ArtifactError(f"{path}: schema_version should read like '1.0', not {schema!r}")
-    major, minor = map(int, schema.split("."))
-    if major > SCHEMA_MAJOR:
-        raise ArtifactError(
-            f"{path} follows schema {schema}; this codenoise reads {SCHEMA_MAJOR}.x: "
-            f"pip install 'codenoise>={major}'"
-        )
-    if (major, minor) > (SCHEMA_MAJOR, SCHEMA_MINOR):
-        warnings.warn(
-            f"{path} follows schema {schema}, newer than {SCHEMA_MAJOR}.{SCHEMA_MINOR}; "
-            f"fields this codenoise does not know are ignored",
-            stacklevel=3,
-        )
-        return True
-    return False
-
-
-def explain(problem: ValidationError, model: type[BaseModel]) -> str:
-    """The first fault of a validation as one line: field, fault, and the nearest known name."""
-    errors = problem.errors()
-    first = errors[0]
-    where = ".".join(map(str, first["loc"])) or "manifest"
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    if first["type"] == "extra_forbidden":
-        known = _fields_at(model, first["loc"][:-1])
-        nearest = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known: {', '.join(known)}"
-        return f"field {where!r} is unknown{hint}{more}"
-    if first["type"] == "missing":
-        return f"field {where!r} is missing{more}"
-    return f"field {where!r}: {first['msg']}{more}"
-
-
-def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    current: Any = model
-    for part in location:
-        if isinstance(part, int) or part not in current.model_fields:
-            continue  # an item of a list or dictionary, whose type was stepped into already
-        annotation = current.model_fields[part].annotation
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        current = next(
-            (o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), current
-        )
-    return list(current.model_fields)

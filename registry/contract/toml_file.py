@@ -9,7 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from codenoise.core.base.errors import CodenoiseError
-from codenoise.registry.contract.manifest import explain
+from codenoise.registry.contract.manifest_file import explain
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,10 +13,13 @@ from codenoise.core.ensemble.settings import (
     Composition,
 )
 from codenoise.registry.contract.compatibility import usable
+from codenoise.registry.contract.folders import spaces_of
 from codenoise.registry.contract.manifest import (
     ExpertManifest,
-    explain,
 )
+from codenoise.registry.contract.manifest_file import explain
+from codenoise.registry.contract.plugin import AnyPlugin, Inventory, Plugin
+from codenoise.registry.ensembles.conditions import uncleared, uncleared_space
 from codenoise.registry.ensembles.explanation import nearest, why_none
 from codenoise.registry.ensembles.recipe import Coherence, ExpertChoice, Recipe, Sampler
 from codenoise.registry.ensembles.resolving import (
@@ -25,7 +28,6 @@ from codenoise.registry.ensembles.resolving import (
     resolve_choice,
     twins,
 )
-from codenoise.registry.installed.discovery import Inventory, Plugin
 
 
 def compose(
@@ -39,6 +41,7 @@ def compose(
     composition: Composition = "mean",
     coherence: Coherence | None = None,
     sampler: Sampler | None = None,
+    commercial: bool = False,
 ) -> Recipe:
     """Choose the newest usable expert of every ordered pair that ends in a target.
 
@@ -55,6 +58,8 @@ def compose(
         where needed with its source before a colon (a package, a folder, ``org/name`` on the Hub).
     weighting, weights, composition, coherence, sampler
         Settings written to the recipe.
+    commercial
+        Whether to leave out what is not cleared for commercial use, see `left_out`.
 
     Raises
     ------
@@ -62,27 +67,30 @@ def compose(
         If a target has no usable expert, a named expert is not installed, or the newest experts
         of a target live in different spaces.
     """
-    candidates = usable(inventory)
-    if experts:
-        asked = [resolve_choice(inventory, _choice(text)) for text in experts]
-        candidates = tuple({id(plugin): plugin for plugin in asked}.values())
-    if modalities:
-        known = {modality for p in candidates for modality in _ends(p)}
-        unknown = [modality for modality in modalities if modality not in known]
-        if unknown:
-            raise EnsembleError(
-                f"no usable expert has the modality {unknown[0]!r}{nearest(unknown[0], known)}; "
-                f"usable experts have {', '.join(sorted(known)) or 'none'}"
-            )
-        candidates = tuple(p for p in candidates if _ends(p) <= set(modalities))
+    candidates = _candidates(inventory, modalities, experts)
+    barred: dict[str, str] = {}
+    if commercial:
+        whys = [(p, uncleared(p, inventory.spaces)) for p in candidates]
+        barred = {p.manifest.target.modality: f"{p.reference} is {why}" for p, why in whys if why}
+        candidates = tuple(p for p, why in whys if not why)
     available = sorted({plugin.manifest.target.modality for plugin in candidates})
     wanted = list(dict.fromkeys(targets)) if targets else available
     chosen: list[Plugin[ExpertManifest]] = []
     for target in wanted:
         members = _newest_per_pair(p for p in candidates if p.manifest.target.modality == target)
+        if not members and target in barred:
+            raise EnsembleError(
+                f"no expert that generates {target!r} is cleared for commercial use: "
+                f"{barred[target]}; ask its author, or compose for other use"
+            )
         if not members:
             raise EnsembleError(why_none(inventory, target, available, modalities, experts))
         chosen += members
+    if not chosen and barred:
+        raise EnsembleError(
+            f"no expert is cleared for commercial use: {next(iter(barred.values()))}; ask its "
+            f"author, or compose for other use"
+        )
     if not chosen:
         raise EnsembleError("no usable expert is installed; pip install one, then compose again")
     check_one_space_each(chosen)
@@ -102,6 +110,49 @@ def compose(
             for p in chosen
         ],
     )
+
+
+def left_out(
+    inventory: Inventory,
+    targets: Sequence[str] = (),
+    *,
+    modalities: Sequence[str] = (),
+    experts: Sequence[str] = (),
+) -> Iterator[tuple[AnyPlugin, str]]:
+    """What is not cleared for commercial use among all that could be composed, and why.
+
+    These are the spaces under licences that forbid it, or that nobody knows, then the experts that
+    are under one themselves or live in such a space. Parameters are those of `compose`.
+    """
+    found = [p for p in _candidates(inventory, modalities, experts)
+             if not targets or p.manifest.target.modality in targets]  # fmt: skip
+    for space in inventory.spaces:
+        why = uncleared_space(space)
+        if why and any(space.manifest.ref in spaces_of(p.manifest) for p in found):
+            yield space, why
+    for expert in found:
+        if why := uncleared(expert, inventory.spaces):
+            yield expert, why
+
+
+def _candidates(
+    inventory: Inventory, modalities: Sequence[str], experts: Sequence[str]
+) -> tuple[Plugin[ExpertManifest], ...]:
+    """The usable experts that a choice is restricted to."""
+    candidates = usable(inventory)
+    if experts:
+        asked = [resolve_choice(inventory, _choice(text)) for text in experts]
+        candidates = tuple({id(plugin): plugin for plugin in asked}.values())
+    if modalities:
+        known = {modality for p in candidates for modality in _ends(p)}
+        unknown = [modality for modality in modalities if modality not in known]
+        if unknown:
+            raise EnsembleError(
+                f"no usable expert has the modality {unknown[0]!r}{nearest(unknown[0], known)}; "
+                f"usable experts have {', '.join(sorted(known)) or 'none'}"
+            )
+        candidates = tuple(p for p in candidates if _ends(p) <= set(modalities))
+    return candidates
 
 
 def _recipe(**fields: Any) -> Recipe:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Self
 
+from codenoise.core.base.errors import EnsembleError
 from codenoise.core.ensemble.ensemble import Ensemble as LoadedEnsemble
 from codenoise.core.ensemble.settings import DEFAULT_WEIGHTING, Composition
 from codenoise.registry.ensembles.composing import compose
-from codenoise.registry.ensembles.recipe import Coherence, Recipe, Sampler, read_recipe
+from codenoise.registry.ensembles.recipe import (
+    Coherence,
+    Recipe,
+    Sampler,
+    read_recipe,
+    recipe_of,
+    write_recipe,
+)
 from codenoise.registry.ensembles.resolving import load_ensemble
 from codenoise.registry.installed.discovery import Inventory, discover
 
@@ -36,6 +45,10 @@ class Ensemble(LoadedEnsemble):
         EnsembleError, ArtifactError
             If the recipe cannot be read, or what it names is not installed, does not fit together
             or is corrupted.
+
+        Examples
+        --------
+        >>> Ensemble.from_file("ensemble.toml").targets  # doctest: +SKIP
         """
         return cls._loaded(read_recipe(Path(path)), discover())
 
@@ -51,11 +64,16 @@ class Ensemble(LoadedEnsemble):
         composition: Composition = "mean",
         coherence: Coherence | None = None,
         sampler: Sampler | None = None,
+        commercial: bool = False,
     ) -> Self:
         """Load the newest usable expert of every ordered pair that ends in a target.
 
         Installed experts that are broken are left out with a warning each. Parameters and errors
         are those of `codenoise.registry.ensembles.composing.compose`.
+
+        Examples
+        --------
+        >>> ensemble = Ensemble.compose(["rppa"], modalities=["rna", "rppa"])  # doctest: +SKIP
         """
         inventory = discover()
         for plugin in inventory.broken:
@@ -72,10 +90,34 @@ class Ensemble(LoadedEnsemble):
             composition=composition,
             coherence=coherence,
             sampler=sampler,
+            commercial=commercial,
         )
         return cls._loaded(recipe, inventory)
+
+    def write(self, path: Path | str, *, overwrite: bool = False) -> None:
+        """Write its recipe, from which `from_file` loads it again.
+
+        Parameters
+        ----------
+        path
+            ``ensemble.toml``, or another name.
+        overwrite
+            Whether a file that is there is replaced.
+
+        Raises
+        ------
+        EnsembleError
+            If the file is there, or the ensemble has no recipe.
+
+        Examples
+        --------
+        >>> Ensemble.compose(["rppa"]).write("ensemble.toml")  # doctest: +SKIP
+        """
+        if Path(path).exists() and not overwrite:
+            raise EnsembleError(f"{path} is already there; give another path, or overwrite=True")
+        write_recipe(recipe_of(self.made_with), Path(path))
 
     @classmethod
     def _loaded(cls, recipe: Recipe, inventory: Inventory) -> Self:
         loaded = load_ensemble(recipe, inventory)
-        return cls(loaded.spaces, loaded.experts, loaded.settings, loaded.calibration)
+        return cls(**{part.name: getattr(loaded, part.name) for part in fields(loaded)})

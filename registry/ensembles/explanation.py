@@ -11,6 +11,7 @@ from codenoise.registry.contract.compatibility import judge_expert
 from codenoise.registry.contract.folders import spaces_of
 from codenoise.registry.contract.manifest import ExpertManifest
 from codenoise.registry.contract.plugin import Inventory, Plugin
+from codenoise.registry.ensembles.conditions import uncleared
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def explain_choice(
     targets: Sequence[str] = (),
     modalities: Sequence[str] = (),
     experts: Sequence[str] = (),
+    commercial: bool = False,
 ) -> Iterator[Explained]:
     """Explain a choice by pairs: the experts taken, those left, and pairs that have none.
 
@@ -53,8 +55,8 @@ def explain_choice(
         What is installed.
     chosen
         What was taken of it.
-    targets, modalities, experts
-        What was asked for; see `codenoise.registry.ensembles.recipe.compose`.
+    targets, modalities, experts, commercial
+        What was asked for; see `codenoise.registry.ensembles.composing.compose`.
     """
     taken = {id(plugin) for plugin in chosen}
     by_pair: dict[str, list[Plugin[ExpertManifest]]] = {}
@@ -74,7 +76,10 @@ def explain_choice(
             if id(plugin) in taken:
                 reason, remedy = _why_taken(plugin, by_pair[pair], experts), ""
             else:
-                reason, remedy = _why_left(plugin, inventory, chosen, wanted, modalities, experts)
+                barred = uncleared(plugin, inventory.spaces) if commercial else ""
+                reason, remedy = _why_left(
+                    plugin, inventory, chosen, wanted, modalities, experts, barred
+                )
             label = plugin.source.label
             yield Explained(pair, plugin.reference, label, id(plugin) in taken, reason, remedy)
     for broken in inventory.broken:
@@ -155,12 +160,15 @@ def _why_left(
     wanted: Collection[str],
     modalities: Sequence[str],
     experts: Sequence[str],
+    barred: str,
 ) -> tuple[str, str]:
     """Why a plugin was left, the first obstacle first, and what would change it."""
     manifest = plugin.manifest
     finding = judge_expert(plugin, inventory)
     if not finding.ok:
         return finding.reason, finding.remedy
+    if barred:
+        return f"not cleared for commercial use: {barred}", "compose without --commercial"
     if manifest.target.modality not in wanted:
         target = manifest.target.modality
         return f"{target} is not among the targets", f"--target {target}"

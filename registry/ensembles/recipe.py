@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -36,7 +37,17 @@ class ExpertChoice(Strict):
 
 
 class Coherence(Strict):
-    """When a trajectory is rejected, and how often it is redrawn."""
+    """When a trajectory is rejected, and how often it is redrawn.
+
+    Attributes
+    ----------
+    threshold
+        Cosine distance over which a step is incoherent.
+    max_incoherent_fraction
+        Share of incoherent steps over which a draw is rejected.
+    max_retries
+        Redraws of a rejected draw.
+    """
 
     threshold: Annotated[float, Field(ge=0, le=2)] = 1.0
     max_incoherent_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
@@ -44,7 +55,19 @@ class Coherence(Strict):
 
 
 class Sampler(Strict):
-    """How latents are drawn."""
+    """How latents are drawn.
+
+    Attributes
+    ----------
+    name
+        Of a sampler that is built in or that a plugin adds.
+    steps
+        From noise to data.
+    mirrored
+        Whether draws come in pairs from opposite noise, so that few have a steady mean.
+    precision
+        Of matrix products; ``None`` is ``float32``.
+    """
 
     name: str = DEFAULT_SAMPLER
     steps: Annotated[int, Field(ge=1, le=1000)] = DEFAULT_STEPS
@@ -97,6 +120,22 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
 
     with atomic_file(path) as temporary:
         temporary.write_text(tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True)))
+
+
+def recipe_of(made_with: Mapping[str, object]) -> Recipe:
+    """The recipe that an ensemble was loaded from, of what it says it was made with.
+
+    Raises
+    ------
+    EnsembleError
+        If it was made by hand.
+    """
+    if "recipe" not in made_with:
+        raise EnsembleError(
+            "this ensemble was put together by hand and has no recipe; load it with "
+            "codenoise.Ensemble"
+        )
+    return Recipe.model_validate(made_with["recipe"])
 
 
 def read_recipe(path: Path, *, locked: bool = True) -> Recipe:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
@@ -98,24 +98,28 @@ def load_ensemble(recipe: Recipe, inventory: Inventory) -> Ensemble:
         experts=tuple(load_expert(plugin) for plugin in experts),
         settings=recipe.settings,
         calibration=restored(recipe.calibration) if recipe.calibration else None,
+        made_with=_made_with(recipe, experts, spaces.values()),
     )
 
 
-def provenance(recipe: Recipe, inventory: Inventory) -> Mapping[str, object]:
-    """What a result was made with: the recipe, and digests of every artifact in play."""
-    experts, spaces = resolve(recipe, inventory)
+def _made_with(
+    recipe: Recipe,
+    experts: Iterable[Plugin[ExpertManifest]],
+    spaces: Iterable[Plugin[SpaceManifest]],
+) -> dict[str, object]:
+    """What results are made with: the recipe, and digests of every artifact in play."""
     return {
         "recipe": recipe.model_dump(mode="json", exclude_none=True),
         "experts": {
             plugin.reference: {
                 "source": plugin.source.model_dump(),
-                "files": plugin.manifest.model_dump(mode="json")["files"],
+                "files": plugin.manifest.model_dump(mode="json", include={"files"})["files"],
                 "license": plugin.manifest.license,
                 "validation_mse": plugin.manifest.validation.mse,
             }
             for plugin in experts
         },
-        "spaces": {plugin.reference: plugin.manifest.digest for plugin in spaces.values()},
+        "spaces": {plugin.reference: plugin.manifest.digest for plugin in spaces},
     }
 
 

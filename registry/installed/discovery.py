@@ -23,8 +23,8 @@ from codenoise.registry.contract.manifest import (
     AnyManifest,
     ExpertManifest,
     SpaceManifest,
-    read_manifest,
 )
+from codenoise.registry.contract.manifest_file import read_manifest
 from codenoise.registry.contract.plugin import BrokenPlugin, Inventory, Plugin
 from codenoise.registry.contract.sources import Package
 from codenoise.registry.installed.store import StoreItem, items, read_item
@@ -54,6 +54,10 @@ def discover(*, checksums: bool = False, path: Sequence[str] | None = None) -> I
     ------
     ArtifactError
         Only where ``CODENOISE_STRICT=1`` is set: for the first broken plugin.
+
+    Examples
+    --------
+    >>> [expert.reference for expert in discover().experts]  # doctest: +SKIP
     """
     broken: list[BrokenPlugin] = []
     stored = items() if path is None else []

@@ -55,6 +55,10 @@ def pull(reference: str, *, dry_run: bool = False) -> Pulled:
     ArtifactError
         If the repository or revision is not there or not open to the user, the Hub does not
         answer, or a file is missing, too large, damaged or not what its manifest says.
+
+    Examples
+    --------
+    >>> pull("some-lab/rna-to-rppa@v1.0").installed  # doctest: +SKIP
     """
     repo, revision = split_reference(reference)
     with locked(repo.replace("/", "--")):

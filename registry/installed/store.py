@@ -27,7 +27,12 @@ from codenoise.core.base.errors import ArtifactError, CodenoiseError
 from codenoise.core.base.files import atomic_file, atomic_folder
 from codenoise.registry.contract.artifacts import file_entry, verify_files
 from codenoise.registry.contract.folders import Artifact
-from codenoise.registry.contract.manifest import AnyManifest, Sha256, Strict, explain, read_manifest
+from codenoise.registry.contract.manifest import (
+    AnyManifest,
+    Sha256,
+    Strict,
+)
+from codenoise.registry.contract.manifest_file import explain, read_manifest
 from codenoise.registry.contract.plugin import Plugin
 from codenoise.registry.contract.sources import Folder, Source
 

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from itertools import permutations
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import click
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from codenoise.cli.main import cli, main
 from codenoise.registry.ensembles.composing import compose
@@ -90,6 +92,23 @@ def _check_commands(message: str) -> None:
             if isinstance(command, click.Group):
                 command = command.get_command(click.Context(command), word)
                 assert command is not None, f"there is no 'codenoise {words}'"
+
+
+@pytest.fixture(scope="session")
+def once(bank_site: Path) -> Callable[..., str]:
+    """``once(*words)``: what a run with the bundled bank prints, for several tests to read."""
+
+    def there(path: list[str] | None = None) -> object:
+        return distributions(path=path or [str(bank_site)])
+
+    def apply(*words: object) -> str:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("codenoise.registry.installed.discovery.distributions", there)
+            ran = CliRunner().invoke(cli, [*map(str, words)], catch_exceptions=False)
+        assert ran.exit_code == 0, ran.output
+        return ran.stdout
+
+    return apply
 
 
 @pytest.fixture

@@ -125,6 +125,7 @@ def test_duplicate_feature(impute: Callable[..., str], cohort: Path) -> None:
     rows = _change(cohort / "cna.csv", lambda rows: rows[0].__setitem__(2, rows[0][1]))
     message = impute()
     assert f"cna.csv: 1 feature(s) stand more than once: '{rows[0][1]}'" in message
+    assert "give --merge mean or --merge first (merge in a cohort's TOML)" in message
 
 
 def test_missing_patient_id(impute: Callable[..., str], cohort: Path) -> None:

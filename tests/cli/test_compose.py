@@ -220,3 +220,53 @@ def test_an_unusable_expert_of_the_pair_is_the_closest_mend(
         "no usable expert generates 'rppa': rna-to-rppa@0.1.0 needs codenoise"
     )
     assert message.endswith("; pip install 'codenoise>=7'")
+
+
+def test_conditions_of_use_are_said(bank: Path, done: Done) -> None:
+    words = ("compose", "--dry-run", "--modality", "cna", "--modality", "wsi")
+    assert done(*words).splitlines()[-1] == (
+        "conditions of use: non-commercial (CC-BY-NC-SA-4.0: wsi), copyleft (GPL-2.0-only: cna), "
+        "share alike (CC-BY-NC-SA-4.0: wsi)"
+    )
+    content = json.loads(done(*words, "--json"))
+    assert content["conditions"]["non-commercial"] == {"CC-BY-NC-SA-4.0": ["wsi"]}
+    assert "left_out" not in content
+
+
+def test_commercial_leaves_out_and_says_what_and_why(
+    bank: Path, tmp_path: Path, done: Done
+) -> None:
+    path = tmp_path / "product.toml"
+    text = done("compose", "--commercial", "-o", path)
+    names = {expert.name for expert in read_recipe(path).experts}
+    assert names == {p.manifest.name for p in discover().experts if "NC" not in p.manifest.license}
+    assert len(names) == 12
+    assert "conditions of use: copyleft (GPL-2.0-only: cna, mirna, rppa; GPL-3.0-only: rna)" in text
+    rows = text.partition("left out, as not cleared for commercial use\n")[2].splitlines()[2:]
+    assert rows[0].split(maxsplit=2) == [
+        "space", "tcga-wsi@0.1.0", "non-commercial (CC-BY-NC-SA-4.0: wsi)",
+    ]  # fmt: skip
+    assert len(rows) == 1 + len(discover().experts) - 12
+    content = json.loads(done("compose", "--commercial", "--dry-run", "--json"))
+    assert len(content["left_out"]) == len(rows)
+    assert content["left_out"][0] == {
+        "kind": "space",
+        "left out": "tcga-wsi@0.1.0",
+        "why": "non-commercial (CC-BY-NC-SA-4.0: wsi)",
+    }
+
+
+def test_an_unknown_licence_is_not_cleared(
+    own_bank: Callable[[str], Path], done: Done, refused: Refused
+) -> None:
+    manifest = own_bank("codenoise_expert_rna_to_rppa") / "expert.json"
+    content = json.loads(manifest.read_text()) | {"license": "LicenseRef-Lab"}
+    manifest.write_text(json.dumps(content))
+    words = ("compose", "--dry-run", "--expert", "rna-to-rppa")
+    assert "conditions of use: unknown: ask the author (LicenseRef-Lab: rna-to-rppa), " in done(
+        *words
+    )
+    assert refused(*words, "--commercial").startswith(
+        "no expert is cleared for commercial use: rna-to-rppa@0.1.0 is unknown: ask the author "
+        "(LicenseRef-Lab: rna-to-rppa); ask its author"
+    )

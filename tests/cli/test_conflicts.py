@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,21 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "tcga"
 MODALITIES = ("cna", "rna", "rppa", "wsi")
 
 
-@pytest.fixture
-def full(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example cohort with what was held back put in."""
-    folder = tmp_path / "full"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("whole")
     for modality in MODALITIES:
         parts = [EXAMPLE / part / f"{modality}.csv" for part in ("cohort", "truth")]
         table = pd.concat(pd.read_csv(part, index_col=0) for part in parts)
         table.to_csv(folder / f"{modality}.csv")
     return folder
+
+
+@pytest.fixture
+def full(whole: Path, tmp_path: Path) -> Path:
+    """The same, to be changed."""
+    return shutil.copytree(whole, tmp_path / "full")
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -24,13 +26,19 @@ def _strict(text: str) -> object:
     return json.loads(text, parse_constant=refuse)
 
 
-@pytest.fixture
-def completed(bank: Path, ensemble: Path, cohort: Path, done: Done) -> Path:
-    """The proteins of the example completed with four draws."""
-    output = cohort.parent / "completed"
-    words = ["impute", cohort, "-e", ensemble, "-o", output, "--draws", 4]
-    done(*words, "--target", "rppa")
+@pytest.fixture(scope="module")
+def imputed(ensemble: Path, once: Done, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The proteins of the example completed from copy number with four draws; only to be read."""
+    output = tmp_path_factory.mktemp("evaluated") / "completed"
+    words = ["impute", EXAMPLE / "cohort", "-e", ensemble, "-o", output, "--draws", 4]
+    once(*words, "--target", "rppa", "--modality", "cna", "--modality", "rppa")
     return output
+
+
+@pytest.fixture
+def completed(bank: Path, imputed: Path) -> Path:
+    """The same, where the bank is what is installed."""
+    return imputed
 
 
 @pytest.fixture
@@ -63,8 +71,11 @@ def test_perfect_truth_is_scored_as_perfect(completed: Path, proteins: Path, don
     assert row["patients"] == 32
 
 
-def test_truth_of_what_was_not_completed_is_refused(completed: Path, refused: Refused) -> None:
-    message = refused("evaluate", "truth", completed, "--truth", EXAMPLE / "truth")
+def test_truth_of_what_was_not_completed_is_refused(
+    completed: Path, proteins: Path, refused: Refused
+) -> None:
+    shutil.copy(EXAMPLE / "truth" / "cna.csv", proteins)
+    message = refused("evaluate", "truth", completed, "--truth", proteins)
     assert "was not completed" in message
 
 
@@ -105,11 +116,12 @@ def test_truth_needs_an_output_of_impute(
 
 
 def test_truth_against_a_damaged_output_is_refused(
-    completed: Path, proteins: Path, refused: Refused
+    completed: Path, proteins: Path, tmp_path: Path, refused: Refused
 ) -> None:
-    shutil.rmtree(completed / "spread")
-    message = refused("evaluate", "truth", completed, "--truth", proteins)
-    assert str(completed / "spread") in message
+    damaged = shutil.copytree(completed, tmp_path / "damaged")
+    shutil.rmtree(damaged / "spread")
+    message = refused("evaluate", "truth", damaged, "--truth", proteins)
+    assert str(damaged / "spread") in message
 
 
 @pytest.fixture
@@ -194,9 +206,27 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
+class Linear:
+    """Two of the latents in the place of UMAP, which takes long to compile; see the slow test."""
+
+    def __init__(self, **_: object) -> None:
+        pass
+
+    def fit(self, _: object) -> Linear:
+        return self
+
+    def transform(self, values: Any) -> Any:
+        return values[:, :2]
+
+
 def test_what_cannot_be_measured_is_left_out_and_said(
-    full: Path, recipe: Path, tmp_path: Path, run: Callable[..., Any]
+    full: Path,
+    recipe: Path,
+    tmp_path: Path,
+    run: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Linear))
     ran = run(*words("all", full, recipe, tmp_path, "--quick", "--runs", 1))
     assert ran.code == 0, ran.err
     assert "signals is left out: " in ran.err
@@ -214,6 +244,7 @@ def test_results_of_another_study_are_not_mixed(
     done(*words("weights", full, recipe, tmp_path, "--runs", 1))
     message = refused(*words("weights", full, recipe, tmp_path, "--seed", 1))
     assert message.startswith(f"{tmp_path / 'out'} holds results of another study: seed differ")
+    assert message.endswith("give another --output, or --overwrite to start anew")
     done(*words("weights", full, recipe, tmp_path, "--seed", 1, "--overwrite"))
     about = json.loads((tmp_path / "out" / "study.json").read_text())
     assert about["seed"] == 1

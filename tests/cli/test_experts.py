@@ -45,13 +45,32 @@ def test_list_as_json(bank: Path, done: Done) -> None:
     assert content["broken"] == []
     assert [row["source"] for row in content["experts"]] == _installed(bank)
     assert set(content["experts"][0]) == {
-        "expert", "condition", "target", "patients", "validation R2", "license", "source",
+        "expert", "condition", "target", "patients", "validation R2", "license", "conditions",
+        "source",
     }  # fmt: skip
+
+
+def test_list_says_which_conditions_come_with_what(bank: Path, done: Done) -> None:
+    content = json.loads(done("experts", "list", "--json"))
+    conditions = {row["expert"]: row["conditions"] for row in content["experts"]}
+    assert conditions["cna-to-rppa@0.1.0"] == "copyleft"
+    assert conditions["cna-to-wsi@0.1.0"] == "non-commercial, copyleft, share alike"
+    assert content["conditions"] == {
+        "non-commercial": {"CC-BY-NC-SA-4.0": ["wsi"]},
+        "copyleft": {"GPL-2.0-only": ["cna", "mirna", "rppa"], "GPL-3.0-only": ["rna"]},
+        "share alike": {"CC-BY-NC-SA-4.0": ["wsi"]},
+    }
+    assert done("experts", "list").splitlines()[-1] == (
+        "conditions of use: non-commercial (CC-BY-NC-SA-4.0: wsi), copyleft (GPL-2.0-only: cna, "
+        "mirna, rppa; GPL-3.0-only: rna), share alike (CC-BY-NC-SA-4.0: wsi)"
+    )
 
 
 def test_list_of_nothing_says_what_to_install(nothing: None, done: Done) -> None:
     assert "pip install one, e.g. codenoise-expert" in done("experts", "list")
-    assert json.loads(done("experts", "list", "--json")) == {"experts": [], "broken": []}
+    assert json.loads(done("experts", "list", "--json")) == {
+        "experts": [], "broken": [], "conditions": {},
+    }  # fmt: skip
 
 
 def test_list_names_broken_experts_on_stderr(own_bank: Callable[[str], Path], run: Run) -> None:

@@ -3,16 +3,13 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator
-from importlib.metadata import distributions
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
-from codenoise.cli.main import cli
 from codenoise.core.cohort.cohort import read_cohort
 from codenoise.registry.ensembles.recipe import Recipe, read_recipe, write_recipe
 from codenoise.registry.ensembles.recipe_calibration import LearnedCalibration
@@ -24,19 +21,12 @@ MODALITIES = ("cna", "rna", "rppa", "wsi")
 
 @pytest.fixture(scope="module")
 def imputed(
-    bank_site: Path, ensemble: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Path, dict[str, Any]]]:
+    ensemble: Path, once: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
     """The completed example cohort and what the command printed as JSON; not to be changed."""
     output = tmp_path_factory.mktemp("imputed") / "new" / "completed"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "codenoise.registry.installed.discovery.distributions",
-            lambda path=None: distributions(path=path or [str(bank_site)]),
-        )
-        words = ["impute", EXAMPLE, "-e", ensemble, "-o", output, "--draws", 2, "--save-draws"]
-        ran = CliRunner().invoke(cli, [*map(str, words), "--json"], catch_exceptions=False)
-    assert ran.exit_code == 0, ran.output
-    yield output, json.loads(ran.stdout)
+    words = ["impute", EXAMPLE, "-e", ensemble, "-o", output, "--draws", 2, "--save-draws"]
+    return output, json.loads(once(*words, "--json"))
 
 
 def _cells(path: Path) -> tuple[list[str], dict[str, list[str]]]:

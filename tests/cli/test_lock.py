@@ -31,14 +31,23 @@ def test_lock_is_written_beside_the_recipe_and_shown(recipe: Path, done: Done) -
     lines = done("lock", recipe).splitlines()
     path = recipe.with_suffix(".lock")
     assert lines[0] == f"written to {path}"
-    assert [line.split()[:2] for line in lines[3:]] == [
+    assert [line.split()[:2] for line in lines[3:-1]] == [
         ["expert", "cna-to-wsi@0.1.0"], ["space", "tcga-cna@0.1.0"], ["space", "tcga-wsi@0.1.0"],
     ]  # fmt: skip
+    assert lines[-1] == (
+        "conditions of use: non-commercial (CC-BY-NC-SA-4.0: wsi), copyleft (GPL-2.0-only: cna), "
+        "share alike (CC-BY-NC-SA-4.0: wsi)"
+    )
     assert [pin.name for pin in read_lock(path).spaces] == ["tcga-cna", "tcga-wsi"]
 
 
 def test_lock_as_json(recipe: Path, done: Done) -> None:
     content = json.loads(done("lock", recipe, "--json"))
+    assert content.pop("conditions") == {
+        "non-commercial": {"CC-BY-NC-SA-4.0": ["wsi"]},
+        "copyleft": {"GPL-2.0-only": ["cna"]},
+        "share alike": {"CC-BY-NC-SA-4.0": ["wsi"]},
+    }
     assert content == read_lock(recipe.with_suffix(".lock")).model_dump(mode="json")
 
 

@@ -121,7 +121,7 @@ def test_anndata_without_values_is_refused(tmp_path: Path) -> None:
 def test_anndata_has_one_orientation(tmp_path: Path) -> None:
     path = put(tmp_path / "rna.h5ad", data())
     assert refusal(path, orientation="features-as-rows") == (
-        f"{path}: this format has patients as rows; leave --orientation out, or say it in a "
+        f"{path}: this format has patients as rows; leave `orientation` out, or say it in a "
         f"cohort's TOML of the tables that have features as rows"
     )
 

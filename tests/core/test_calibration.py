@@ -35,7 +35,7 @@ def independent(patients: int, seed: int) -> Tables:
     return {name: pd.DataFrame(v.astype(np.float32), index=index) for name, v in values.items()}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def experts(gaussian_expert: Callable[..., Expert]) -> list[Expert]:
     """The exact conditionals of the target given either condition."""
     built = []
@@ -55,7 +55,7 @@ def joint_mean(tables: Tables) -> NDArray[np.float64]:
     return JOINT * sum(tables[name].to_numpy() / spread**2 for name, spread in SPREADS.items())
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ensemble(
     experts: list[Expert], latent_ensemble: Callable[..., Ensemble]
 ) -> Callable[..., Ensemble]:
@@ -68,7 +68,7 @@ def ensemble(
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def calibrated(ensemble: Callable[..., Ensemble]) -> Ensemble:
     return calibrate(ensemble(), independent(600, 0), draws=19)[0]
 
@@ -140,7 +140,7 @@ def test_stacked_weights_find_the_one_expert_that_knows(
         gaussian_expert((1 - residual) * np.eye(DIM), residual * np.eye(DIM), condition=name)
         for name in SPREADS
     ]
-    model, evidence = calibrate(ensemble(pair), tables, composition="mean", draws=19)
+    model, evidence = calibrate(ensemble(pair, steps=12), tables, composition="mean", draws=19)
     assert model.calibration is not None
     both = next(e for e in model.calibration.coefficients if e.conditions == ("a", "b"))
     values = np.array(both.values)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -224,7 +225,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, small: 
 
 
 def test_large_row_groups_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROW_GROUP", 4)
+    monkeypatch.setattr("codenoise.core.cohort.parquet.ROW_GROUP", 4)
     numbered(20).to_parquet(tmp_path / "rna.parquet")
     assert read_chunks(tmp_path / "rna.parquet").changes == (
         "a row group has 20 patients, who are held in memory together; written anew with "
@@ -253,7 +254,7 @@ def test_written_row_groups_are_small(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("codenoise.core.cohort.writing.ROW_GROUP", 8)
     path = tmp_path / "rna.parquet"
     write_chunks([numbered(20).iloc[start : start + 5] for start in range(0, 20, 5)], path)
-    file = module.pq.ParquetFile(path)
+    file = pq.ParquetFile(path)
     assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [8, 2, 8, 2]
     pd.testing.assert_frame_equal(pd.read_parquet(path), numbered(20))
 

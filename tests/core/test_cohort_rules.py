@@ -51,8 +51,9 @@ def test_ambiguous_orientation(tmp_path: Path) -> None:
     spaces = {"rna": ["x", "y", "z"]}
     assert refusal(tmp_path, features=spaces) == (
         f"{path}: cannot tell patients from features: 0 of 2 columns and 0 of 2 rows are among the "
-        f"3 features of the space, and the ids do not tell either; give --orientation "
-        f"patients-as-rows or --orientation features-as-rows (orientation in a cohort's TOML)"
+        f"3 features of the space, and the ids do not tell either; give "
+        f"`orientation='patients-as-rows'` or `orientation='features-as-rows'` (orientation in a "
+        f"cohort's TOML)"
     )
     values, notes = rna(tmp_path, features=spaces, orientation="features-as-rows")
     assert values == {"a": [1, 3], "b": [2, 4]}
@@ -62,7 +63,7 @@ def test_ambiguous_orientation(tmp_path: Path) -> None:
 def test_an_orientation_that_the_format_does_not_have(tmp_path: Path) -> None:
     np.savez(tmp_path / "wsi.npz", features=np.ones((2, 3)), ids=["p", "q"])
     assert refusal(tmp_path, orientation="features-as-rows") == (
-        f"{tmp_path / 'wsi.npz'}: this format has patients as rows; leave --orientation out, or "
+        f"{tmp_path / 'wsi.npz'}: this format has patients as rows; leave `orientation` out, or "
         f"say it in a cohort's TOML of the tables that have features as rows"
     )
 
@@ -118,9 +119,9 @@ def test_one_kind_of_sample_alone(
 def test_no_sample_of_the_kind_that_is_asked_for(tmp_path: Path) -> None:
     path = put(tmp_path, "id,a\nTCGA-AA-0001-11A,1\nTCGA-AA-0002-06A,2\n")
     assert refusal(tmp_path, samples="primary") == (
-        f"{path}: --samples primary takes none of its 2 samples ('TCGA-AA-0001-11A', "
-        f"'TCGA-AA-0002-06A'); found 1 normal, 1 metastatic; take them with --samples tumour or "
-        f"--samples metastatic or --samples normal (samples in a cohort's TOML)"
+        f"{path}: `samples='primary'` takes none of its 2 samples ('TCGA-AA-0001-11A', "
+        f"'TCGA-AA-0002-06A'); found 1 normal, 1 metastatic; take them with `samples='tumour'` or "
+        f"`samples='metastatic'` or `samples='normal'` (samples in a cohort's TOML)"
     )
 
 
@@ -147,7 +148,7 @@ def test_several_aliquots_of_a_sample(tmp_path: Path) -> None:
 
 def test_duplicate_features(tmp_path: Path) -> None:
     path = put(tmp_path, "id,TP53,KRAS,TP53\np,1,2,3\n")
-    mend = "keep one of each, or give --merge mean or --merge first (merge in a cohort's TOML)"
+    mend = "keep one of each, or give `merge='mean'` or `merge='first'` (merge in a cohort's TOML)"
     assert refusal(tmp_path) == f"{path}: 1 feature(s) stand more than once: 'TP53'; {mend}"
     put(tmp_path, "id,ENSG00000000003.1,ENSG00000000003.2\np,1,3\n")
     assert refusal(tmp_path) == (

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import kstest
 
 from codenoise.core.base.errors import DataError, EnsembleError
-from codenoise.core.ensemble.conflict import conflicts
+from codenoise.core.ensemble.conflict import ranked_conflicts as conflicts
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.expert import Expert
 

@@ -139,7 +139,7 @@ def test_a_folder_that_holds_files_is_refused_before_anything_is_done(tmp_path: 
     ):
         pytest.fail("the block must not run")
     assert str(path) in str(caught.value)
-    assert "--overwrite" in str(caught.value)
+    assert "`overwrite=True`" in str(caught.value)
     assert (path / "precious.txt").read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

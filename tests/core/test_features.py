@@ -258,7 +258,7 @@ def test_repeated_names_are_refused_with_the_option_that_merges_them() -> None:
     assert check_refusal(labels) == (
         "rna.csv: 2 feature(s) stand more than once, Ensembl versions aside: 'ENSG00000000003', "
         "'TP53' (columns 'ENSG00000000003.14', 'ENSG00000000003.15'); keep one of each, or "
-        "give --merge mean or --merge first (merge in a cohort's TOML)"
+        "give `merge='mean'` or `merge='first'` (merge in a cohort's TOML)"
     )
 
 

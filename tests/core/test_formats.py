@@ -11,7 +11,8 @@ import pytest
 
 from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.compression import ENDINGS, WORDS, compressed, compression_of, opened
-from codenoise.core.cohort.formats import SEPARATORS, delimiter
+from codenoise.core.cohort.formats import SEPARATORS
+from codenoise.core.cohort.probe import delimiter
 from codenoise.core.cohort.tables import SUFFIXES, read_table, table_suffix, write_table
 
 TEXT = b"id,a,b\np,1.50,\nq,2e3,-0\n"

@@ -345,7 +345,7 @@ def test_ids_without_a_sample_type_are_kept_by_every_choice_and_told() -> None:
     result = resolved("p1", "TCGA-AB-0001", "TCGA-AB-0002-06A", samples="metastatic")
     assert result.rows == [0, 1, 2]
     assert result.notes == [
-        "kept 2 ids without a sample type, whatever --samples says ('p1', 'TCGA-AB-0001')"
+        "kept 2 ids without a sample type, whichever were asked for ('p1', 'TCGA-AB-0001')"
     ]
 
 
@@ -360,16 +360,16 @@ def test_normals_of_several_types_are_told() -> None:
 def test_a_table_of_normals_is_refused_with_the_choice_that_takes_them() -> None:
     labels = [f"TCGA-AB-000{i}-10A" for i in range(5)]
     assert refusal(*labels, "TCGA-AB-0001-20A") == (
-        "rna.csv: --samples tumour takes none of its 6 samples ('TCGA-AB-0000-10A', "
+        "rna.csv: `samples='tumour'` takes none of its 6 samples ('TCGA-AB-0000-10A', "
         "'TCGA-AB-0001-10A', 'TCGA-AB-0002-10A' and 3 more); found 5 normal, 1 control; "
-        "take them with --samples normal (samples in a cohort's TOML)"
+        "take them with `samples='normal'` (samples in a cohort's TOML)"
     )
 
 
 def test_a_table_of_primaries_is_refused_as_metastatic_with_both_ways_out() -> None:
     assert refusal("TCGA-AB-0001-01A", samples="metastatic") == (
-        "rna.csv: --samples metastatic takes none of its 1 sample ('TCGA-AB-0001-01A'); "
-        "found 1 primary; take them with --samples tumour or --samples primary (samples in a "
+        "rna.csv: `samples='metastatic'` takes none of its 1 sample ('TCGA-AB-0001-01A'); "
+        "found 1 primary; take them with `samples='tumour'` or `samples='primary'` (samples in a "
         "cohort's TOML)"
     )
 

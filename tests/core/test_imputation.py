@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import r2_score
 from torch import Tensor
 
-from codenoise.core.base.errors import DataError, EnsembleError, SpaceError
+from codenoise.core.base.errors import CodenoiseError, DataError, EnsembleError, SpaceError
 from codenoise.core.cohort.cohort import Cohort, read_cohort
 from codenoise.core.cohort.tables import Table, write_table
 from codenoise.core.diffusion.denoiser import Denoiser
@@ -24,7 +25,7 @@ from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.imputation import CHUNK, Imputation, Origin, draws_table
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.spaces.fit import fit_space
-from codenoise.evaluation.truth import against_truth
+from codenoise.evaluation.truth import against_truth, compare_with_truth
 
 SCHEDULE = linear_schedule()
 FEATURES = {"cna": 6, "rna": 8, "rppa": 5}
@@ -318,6 +319,10 @@ def test_draws_of_one_expert_follow_its_distribution(ensemble: Ensemble) -> None
     np.testing.assert_allclose(got, space.decode(draws.mean(axis=1)), rtol=1e-4, atol=1e-4)
 
 
+def only_rna(result: Imputation) -> Imputation:
+    return replace(result, completed={"rna": result.completed["rna"]})
+
+
 def test_generated_values_come_close_to_the_real_ones(ensemble: Ensemble) -> None:
     real = tables(200, seed=4)
     given = {"cna": real["cna"], "rna": real["rna"].iloc[:100], "rppa": real["rppa"]}
@@ -332,6 +337,9 @@ def test_generated_values_come_close_to_the_real_ones(ensemble: Ensemble) -> Non
         result.mask["rna"].frame,
         real["rna"],
     )
+    assert compare_with_truth(result, {"rna": real["rna"]}) == [against]
+    with pytest.raises(DataError, match="'cna' was not completed in the result"):
+        compare_with_truth(only_rna(result), {"cna": real["cna"]})
     assert against.patients == 100
     assert against.r2_feature_mean == pytest.approx(r2_score(held, got), abs=1e-4)
     assert 0.8 < against.within_90 < 1
@@ -671,3 +679,28 @@ def test_targets_are_named_once_in_the_order_of_the_experts(ensemble: Ensemble) 
         "rna-to-rppa@1",
         "cna-to-rppa@1",
     ]
+
+
+def test_a_result_is_written_whole_or_not_at_all(
+    result: Imputation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "new" / "completed"
+    result.write(str(folder), save_draws=True)
+    tables = [f"{part}/{m}.csv" for part in ("completed", "mask", "spread") for m in FEATURES]
+    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    draws = {f"draws/{m}.parquet" for m in FEATURES}
+    assert files == {*tables, *draws, "coherence.csv", "provenance.json"}
+    written = read_cohort(folder / "spread")
+    for name, table in result.spread.items():
+        np.testing.assert_allclose(written.tables[name].frame, table.frame, rtol=1e-5)
+    record = json.loads((folder / "provenance.json").read_text())
+    assert record == result.provenance
+    assert (record["draws"], record["seed"]) == (8, 0)
+    assert record["cohort_digest"] == result.given.digest()
+    with pytest.raises(CodenoiseError, match="already holds files"):
+        result.write(folder)
+    monkeypatch.setattr("codenoise.core.ensemble.imputation.json.dumps", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        result.write(folder, overwrite=True)
+    assert {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} == files
+    assert list(folder.parent.iterdir()) == [folder]

@@ -131,7 +131,7 @@ def test_an_orientation_that_is_not_clear_is_refused(tmp_path: Path, known: str)
     assert refusal(path, features=features) == (
         f"{path}: cannot tell patients from features: {count} of 2 columns and {count} of 2 rows "
         f"are among the 2 features of the space, and the ids do not tell either; give "
-        f"--orientation patients-as-rows or --orientation features-as-rows (orientation in a "
+        f"`orientation='patients-as-rows'` or `orientation='features-as-rows'` (orientation in a "
         f"cohort's TOML)"
     )
     assert list(read_table(path, features=features, orientation="features-as-rows").frame) == [
@@ -190,7 +190,7 @@ def test_text_in_a_sample_that_is_dropped_is_no_matter(tmp_path: Path) -> None:
 
 def test_a_table_of_normal_samples_alone_is_refused(tmp_path: Path) -> None:
     path = put(tmp_path, "id,a\nTCGA-AA-0001-11,1\n", "rna.csv")
-    assert f"{path}: --samples tumour takes none of its 1 sample" in refusal(path)
+    assert f"{path}: `samples='tumour'` takes none of its 1 sample" in refusal(path)
 
 
 def test_dates_of_excel_are_refused(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_feature_row_that_stands_twice_is_refused(tmp_path: Path) -> None:
     path = put(tmp_path, XENA.replace("KRAS", "TP53"))
     assert refusal(path) == (
         f"{path}: 1 feature(s) stand more than once: 'TP53'; keep one of each, or give "
-        f"--merge mean or --merge first (merge in a cohort's TOML)"
+        f"`merge='mean'` or `merge='first'` (merge in a cohort's TOML)"
     )
 
 

@@ -170,7 +170,7 @@ def test_stacked_weights_recover_known_reliabilities(
         experts.append(
             gaussian_expert((1 - residual) * np.eye(DIM), residual * np.eye(DIM), name)
         )  # of one validation_r2: the start that learned weights are drawn to knows nothing
-    model = latent_ensemble(tuple(experts), EngineSettings(max_incoherent_fraction=1.0))
+    model = latent_ensemble(tuple(experts), EngineSettings(max_incoherent_fraction=1.0, steps=10))
     calibrated, _ = calibrate(model, latents, composition="mean", draws=19)
     assert calibrated.calibration is not None
     everything = next(e for e in calibrated.calibration.coefficients if len(e.conditions) == 3)

@@ -41,7 +41,7 @@ def linear_pairs(rows: int, seed: int, noise: float = 0.5) -> ExpertData:
 def test_training_learns_a_linear_relation(prediction: str) -> None:
     train, validation = linear_pairs(1500, 0), linear_pairs(200, 1)
     best = 1 - 0.5**2 / validation.target.var()
-    config = replace(SMALL, prediction=prediction, max_steps=600 if prediction == "v" else 2500)
+    config = replace(SMALL, prediction=prediction, max_steps=600 if prediction == "v" else 1500)
     trained = train_expert(train, validation, config)
     assert trained.validation.r2_mean > best - 0.15
     assert trained.validation.n == 200
@@ -95,7 +95,7 @@ def two_conditions(rows: int, seed: int) -> ExpertData:
 
 
 def test_multi_condition_expert_uses_what_is_there_and_knows_the_prior() -> None:
-    config = replace(SMALL, max_steps=3000, validate_every=500)
+    config = replace(SMALL, max_steps=1500, validate_every=500)
     trained = train_expert(two_conditions(3000, 0), two_conditions(200, 1), config)
     rng = np.random.default_rng(2)
     first, second, noise = rng.normal(size=(3, 400, 2)).astype(np.float32)
@@ -137,7 +137,7 @@ def test_random_subsets_are_alike_and_never_add_a_condition() -> None:
 def test_every_option_of_training_learns(change: dict[str, object]) -> None:
     train, validation = linear_pairs(1500, 0), linear_pairs(200, 1)
     best = 1 - 0.5**2 / validation.target.var()
-    trained = train_expert(train, validation, replace(SMALL, max_steps=1000, **change))
+    trained = train_expert(train, validation, replace(SMALL, max_steps=600, **change))
     assert trained.validation.r2_expectation > best - 0.1
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -22,12 +23,13 @@ from sklearn.utils.estimator_checks import check_estimator
 from codenoise.core.base.errors import CodenoiseError, DataError, EnsembleError, SpaceError
 from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.cohort.tables import Table
+from codenoise.core.cohort.wide import wide_table
 from codenoise.core.diffusion.architectures import build_denoiser
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.settings import EngineSettings
-from codenoise.core.ensemble.transformer import EnsembleImputer, wide_table
+from codenoise.core.ensemble.transformer import EnsembleImputer
 from codenoise.core.spaces.fit import fit_space
 
 FEATURES = {"cna": 6, "rna": 8, "rppa": 5}
@@ -171,6 +173,24 @@ def test_values_are_those_of_the_ensemble(
     result = ensemble.impute(cohort, draws=4, seed=0)
     expected = wide_table(Cohort(result.completed)).loc[completed.index, completed.columns]
     pd.testing.assert_frame_equal(completed, expected, check_exact=True)
+
+
+@pytest.mark.parametrize("kind", ["cohort", "frames", "arrow"])
+def test_other_kinds_of_tables_give_the_same_values(
+    ensemble: Ensemble, cohort: Cohort, wide: pd.DataFrame, completed: pd.DataFrame, kind: str
+) -> None:
+    kinds: dict[str, Any] = {
+        "cohort": cohort,
+        "frames": {name: table.frame for name, table in cohort.tables.items()},
+        "arrow": pa.Table.from_pandas(wide.reset_index(), preserve_index=False),
+    }
+    found = EnsembleImputer(ensemble, draws=4).fit_transform(kinds[kind])
+    pd.testing.assert_frame_equal(found, completed, check_exact=True)
+
+
+def test_a_table_of_an_unknown_modality_is_refused(ensemble: Ensemble, cohort: Cohort) -> None:
+    with pytest.raises(EnsembleError, match="'protein' is no modality of this ensemble"):
+        EnsembleImputer(ensemble).fit({"protein": cohort.tables["rppa"].frame})
 
 
 @given(rows=st.lists(st.integers(0, PATIENTS - 1), min_size=1, unique=True))

@@ -32,6 +32,8 @@ def test_the_demo_installs_with_pip_and_completes_the_example_cohort(tmp_path: P
         ["make", "demo"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
+    assert "WARNING" not in run.stdout + run.stderr
+    assert not [*tmp_path.glob("plugins/*/build"), *tmp_path.glob("plugins/*/*.egg-info")]
     assert "rna-to-rppa@0.1.0" in run.stdout
     assert "R2 latent" in run.stdout
     given = tmp_path / "examples" / "tcga" / "cohort"

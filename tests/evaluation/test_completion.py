@@ -170,8 +170,9 @@ def test_claims_of_the_papers_patterns_are_set_beside_ours(frame: pd.DataFrame) 
             for text in frame["missing"]
         ]
     )
-    # An interval needs five runs.
+    # An interval needs five runs, and of more the exact test takes four times as long for each.
     renamed = pd.concat([renamed.assign(run=renamed["run"] + 2 * i) for i in range(3)])
+    renamed = renamed[renamed["run"] < 5]
     claims = [claim for claim in EXPERIMENT.section(renamed).claims if claim.paper]
     assert claims
     assert all("measured on other patients" in claim.paper for claim in claims)
@@ -179,9 +180,9 @@ def test_claims_of_the_papers_patterns_are_set_beside_ours(frame: pd.DataFrame) 
     # Where nothing is lost, the paper's fall is not there.
     flat = renamed.copy()
     flat.loc[flat["method"] == "ablated", "macro_f1"] = 0.99
-    found = [c for c in EXPERIMENT.section(flat).claims if ".206" in c.paper]
-    assert [claim.agrees for claim in found] == [False]
-    assert "taking modalities away gains" in EXPERIMENT.section(flat).verdict
+    section = EXPERIMENT.section(flat)
+    assert [claim.agrees for claim in section.claims if ".206" in claim.paper] == [False]
+    assert "taking modalities away gains" in section.verdict
 
 
 def test_section_of_little_or_nothing_does_not_fail(frame: pd.DataFrame) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from sklearn.metrics import r2_score
 from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.cohort.tables import Table
+from codenoise.core.diffusion.config import TrainingConfig
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.spaces.fit import fit_space
 from codenoise.core.spaces.space import Space
@@ -61,10 +63,11 @@ def study() -> Study:
 
 @pytest.fixture(scope="module")
 def rows(study: Study) -> pd.DataFrame:
-    """Sizes 4 and 12, trained for 150 steps; and one that cannot be had."""
+    """Sizes 4 and 12, narrow networks trained for 250 steps; and one that cannot be had."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dimension, "QUICK_SIZES", (4, 12, 64))
         patch.setattr(dimension, "QUICK_STEPS", 250)
+        patch.setattr(dimension, "TrainingConfig", partial(TrainingConfig, width=96, layers=2))
         found: list[Row] = [row for part in EXPERIMENT.parts(study) for row in part.measure()]
     return pd.DataFrame(json.loads(json.dumps(found)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dcor
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -62,6 +61,8 @@ def test_too_small_a_set_is_refused_with_its_size() -> None:
 
 
 def test_energy_distance_is_that_of_dcor_and_in_one_dimension_of_scipy() -> None:
+    import dcor  # compiles for seconds, so not where every worker collects
+
     real, generated = sets(3)
     assert energy_distance(real, generated) == pytest.approx(dcor.energy_distance(real, generated))
     line, other = real[:, :1], generated[:, :1]

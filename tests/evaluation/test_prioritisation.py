@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,8 +129,7 @@ def test_where_real_values_change_nothing_every_area_is_zero() -> None:
     np.testing.assert_allclose(resampled_areas([known], 10, 5, 0), 0, atol=1e-12)
 
 
-@pytest.fixture
-def study(
+def made_study(
     gaussian_expert: Callable[..., Expert], latent_ensemble: Callable[..., Ensemble]
 ) -> Study:
     """Modality ``x`` follows ``a`` where its first factor is large; the stage is the sign of x."""
@@ -162,11 +161,21 @@ def study(
 
 
 @pytest.fixture
-def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+def study(
+    gaussian_expert: Callable[..., Expert], latent_ensemble: Callable[..., Ensemble]
+) -> Study:
+    """One of this test's own, to be changed."""
+    return made_study(gaussian_expert, latent_ensemble)
+
+
+@pytest.fixture(scope="module")
+def few_trees() -> Iterator[None]:
     fit = outcomes.fit
-    monkeypatch.setattr(
-        prioritisation.outcomes, "fit", lambda *of, **more: fit(*of, **more, trees=60)
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            prioritisation.outcomes, "fit", lambda *of, **more: fit(*of, **more, trees=60)
+        )
+        yield
 
 
 def measured(study: Study, *missing: str) -> pd.DataFrame:
@@ -176,11 +185,17 @@ def measured(study: Study, *missing: str) -> pd.DataFrame:
     return pd.DataFrame(json.loads(json.dumps(rows)))
 
 
-@pytest.fixture
-def rows(study: Study, few_trees: None, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
+@pytest.fixture(scope="module")
+def rows(
+    gaussian_expert: Callable[..., Expert],
+    latent_ensemble: Callable[..., Ensemble],
+    few_trees: None,
+) -> pd.DataFrame:
+    """Measured once: the tests read them."""
     pytest.importorskip("sksurv")
-    monkeypatch.setattr(prioritisation, "patterns", lambda _: [("x",), ("a",)])
-    return measured(study, "x", "a")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prioritisation, "patterns", lambda _: [("x",), ("a",)])
+        return measured(made_study(gaussian_expert, latent_ensemble), "x", "a")
 
 
 def test_curves_begin_at_generated_and_end_at_real_values(rows: pd.DataFrame) -> None:

@@ -19,7 +19,7 @@ from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.expert import Expert, Moments
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.evaluation.experiments.reliability import EXPERIMENT
-from codenoise.evaluation.experiments.reliability_reading import effective_experts
+from codenoise.evaluation.statistics import effective_experts
 from codenoise.evaluation.study import Study
 
 MSES = {"a": 0.2, "b": 0.4, "c": 0.95}

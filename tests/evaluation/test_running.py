@@ -128,12 +128,17 @@ def test_more_runs_may_be_added_but_no_other_study(tmp_path: Path) -> None:
     assert read_about(folder)["runs"] == 5
     with pytest.raises(CodenoiseError, match="recipe_digest, seed differ"):
         open_results(folder, about(seed=1, recipe_digest="e"))
+    (folder / "old.txt").touch()
+    open_results(folder, about(seed=1, recipe_digest="e"), overwrite=True)
+    assert [path.name for path in folder.iterdir()] == ["study.json"]
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(CodenoiseError, match="holds no study"):
         open_results(tmp_path, about())
+    with pytest.raises(DataError, match="missing or damaged"):
+        open_results(tmp_path, about(), overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     with pytest.raises(DataError, match="missing or damaged"):
         read_about(tmp_path)

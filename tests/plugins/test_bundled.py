@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from itertools import permutations
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from codenoise.core.cohort.cohort import read_cohort
 from codenoise.core.cohort.splits import read_split
 from codenoise.registry.authoring.bank import multis_of, pairs_of, train_bank
 from codenoise.registry.authoring.bank_recipe import read_bank_recipe
+from codenoise.registry.authoring.bank_spaces import origin_of
+from codenoise.registry.authoring.project import project_folder, write_pyproject
+from codenoise.registry.contract.folders import spaces_of
 from codenoise.registry.contract.compatibility import findings
 from codenoise.registry.installed.discovery import discover
 
@@ -54,6 +58,28 @@ def test_licences_are_those_of_the_sources() -> None:
         for modality in ends:
             assert recipe.modalities[modality].license in plugin.manifest.license
         assert ("CC-BY-NC-SA-4.0" in plugin.manifest.license) == ("wsi" in ends)
+
+
+@pytest.mark.usefixtures("bank")
+def test_each_plugin_names_its_sources_and_their_licences(tmp_path: Path) -> None:
+    recipe = read_bank_recipe(PLUGINS / "tcga.toml")
+    for plugin in discover().plugins:
+        manifest = plugin.manifest
+        ends = [ref.modality for ref in spaces_of(manifest)] or [manifest.modality]
+        origin = origin_of(recipe, ends, "", "")
+        assert (origin.license, list(origin.sources)) == (manifest.license, manifest.sources)
+        assert list(origin.source_licenses) == manifest.source_licenses
+        assert [one.covers for one in origin.source_licenses] == ends
+        assert " AND ".join(dict.fromkeys(s.license for s in origin.source_licenses)) == (
+            manifest.license
+        )
+        project = project_folder(PLUGINS, plugin.kind, manifest.name)
+        about = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+        folder = tmp_path / project.name
+        folder.mkdir()
+        write_pyproject(folder, manifest, about["dependencies"])
+        for file in ("LICENSE", "pyproject.toml"):
+            assert (folder / file).read_text() == (project / file).read_text()
 
 
 @pytest.mark.usefixtures("bank")

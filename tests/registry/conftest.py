@@ -29,8 +29,8 @@ from codenoise.registry.contract.manifest import (
     EXPERT_FILE,
     SPACE_FILE,
     ExpertManifest,
-    read_manifest,
 )
+from codenoise.registry.contract.manifest_file import read_manifest
 
 Content = dict[str, Any]
 PLUGINS = Path(__file__).parents[2] / "plugins"
@@ -151,6 +151,8 @@ def _recipe(modalities: Sequence[str] = MODALITIES[:2], **fields: Any) -> BankRe
             "unit": "arbitrary units",
             "license": "CC0-1.0" if modality == "alpha" else "MIT",
             "sources": [f"{modality}: made up"],
+            "source_licenses": [{"name": f"Table of {modality}", "license": "CC0-1.0"}]
+            * (modality == "alpha"),
             "dim": 4,
         }
         for modality in modalities

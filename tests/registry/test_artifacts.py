@@ -25,7 +25,10 @@ from codenoise.registry.contract.artifacts import (
     verify_identity,
     write_manifest,
 )
-from codenoise.registry.contract.manifest import ExpertManifest, read_manifest
+from codenoise.registry.contract.manifest import (
+    ExpertManifest,
+)
+from codenoise.registry.contract.manifest_file import read_manifest
 
 FOLDER = (
     Path(__file__).parents[2] / "plugins/codenoise-expert-rna-to-rppa/codenoise_expert_rna_to_rppa"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,11 @@ from codenoise.core.cohort.tables import Table
 from codenoise.registry.authoring.bank import Ends, multis_of, train_bank
 from codenoise.registry.authoring.bank_recipe import BankRecipe, read_bank_recipe
 from codenoise.registry.authoring.bank_spaces import Outcome
-from codenoise.registry.contract.manifest import ExpertManifest, SpaceManifest, read_manifest
+from codenoise.registry.contract.manifest import (
+    ExpertManifest,
+    SpaceManifest,
+)
+from codenoise.registry.contract.manifest_file import read_manifest
 from codenoise.registry.ensembles.composing import compose
 from codenoise.registry.ensembles.resolving import load_ensemble
 from codenoise.registry.installed.discovery import discover
@@ -44,6 +49,12 @@ def trained(
     """Projects of two modalities and what was said of them; not to be changed."""
     root = tmp_path_factory.mktemp("bank") / "plugins"
     return root, train_bank(tiny_recipe(), tiny_cohort, tiny_split, root)
+
+
+@pytest.fixture
+def root(trained: tuple[Path, list[Outcome]], tmp_path: Path) -> Path:
+    """The same projects, to be changed."""
+    return shutil.copytree(trained[0], tmp_path / "plugins")
 
 
 def _files(root: Path) -> dict[str, bytes]:
@@ -77,6 +88,7 @@ def test_bank_writes_a_project_for_every_space_and_ordered_pair(
 def test_trained_projects_hold_what_a_package_needs(trained: tuple[Path, list[Outcome]]) -> None:
     root, _ = trained
     assert sorted(_files(root / "codenoise-expert-alpha-to-beta")) == [
+        "LICENSE",
         "codenoise_expert_alpha_to_beta/README.md",
         "codenoise_expert_alpha_to_beta/__init__.py",
         "codenoise_expert_alpha_to_beta/denoiser.safetensors",
@@ -84,6 +96,7 @@ def test_trained_projects_hold_what_a_package_needs(trained: tuple[Path, list[Ou
         "pyproject.toml",
     ]
     assert sorted(_files(root / "codenoise-space-tiny-alpha")) == [
+        "LICENSE",
         "codenoise_space_tiny_alpha/README.md",
         "codenoise_space_tiny_alpha/__init__.py",
         "codenoise_space_tiny_alpha/encoder.safetensors",
@@ -119,6 +132,9 @@ def test_manifests_record_data_settings_and_people(
     assert manifest.license == "CC0-1.0 AND MIT"
     assert manifest.authors == ["A. Author"]
     assert manifest.sources == ["alpha: made up", "beta: made up"]
+    assert [one.model_dump() for one in manifest.source_licenses] == [
+        {"name": "Table of alpha", "license": "CC0-1.0", "url": "", "covers": "alpha"}
+    ]
     assert (manifest.training.cohort, manifest.training.n) == ("tiny", outcome.n_train)
     assert manifest.training.config.items() >= recipe.training.items()
     assert manifest.validation.n == outcome.n_validation
@@ -176,6 +192,7 @@ def test_project_files_parse_and_pin_their_spaces(trained: tuple[Path, list[Outc
         assert about["version"] == "0.1.0"
         assert content["tool"]["setuptools"]["packages"] == [package]
         assert (project / about["readme"]).is_file()
+        assert about["license-files"] == ["LICENSE"]
         kind = project.name.split("-")[1]
         name = project.name.removeprefix(f"codenoise-{kind}-")
         assert about["entry-points"] == {f"codenoise.{kind}s": {name: f"{package}:{kind}.json"}}
@@ -226,19 +243,35 @@ def test_model_card_says_so_where_the_expert_knows_nothing(
     assert warning in _card(tmp_path / name)
 
 
-def test_second_run_finds_everything_up_to_date_and_changes_nothing(
-    tmp_path: Path, tiny_cohort: Cohort, tiny_split: Split, tiny_recipe: Make
+def test_licences_of_sources_are_no_reason_to_train_again(
+    trained: tuple[Path, list[Outcome]], tiny_cohort: Cohort, tiny_split: Split, tiny_recipe: Make
 ) -> None:
-    first = train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
-    before = {path: path.stat() for path in tmp_path.rglob("*")}
-    held = _files(tmp_path)
-    second = train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
+    recipe = tiny_recipe()
+    described = {
+        name: entry.model_copy(update={"source_licenses": []})
+        for name, entry in recipe.modalities.items()
+    }
+    plain = recipe.model_copy(update={"modalities": described})
+    outcomes = train_bank(plain, tiny_cohort, tiny_split, trained[0])
+    assert {outcome.status for outcome in outcomes} == {"up to date"}
+
+
+def test_second_run_finds_everything_up_to_date_and_changes_nothing(
+    trained: tuple[Path, list[Outcome]],
+    root: Path,
+    tiny_cohort: Cohort,
+    tiny_split: Split,
+    tiny_recipe: Make,
+) -> None:
+    before = {path: path.stat() for path in root.rglob("*")}
+    held = _files(root)
+    second = train_bank(tiny_recipe(), tiny_cohort, tiny_split, root)
     assert {outcome.status for outcome in second} == {"up to date"}
     assert [(o.name, o.n_train, o.n_validation, o.r2) for o in second] == [
-        (o.name, o.n_train, o.n_validation, o.r2) for o in first
+        (o.name, o.n_train, o.n_validation, o.r2) for o in trained[1]
     ]
-    assert _files(tmp_path) == held
-    after = {path: path.stat() for path in tmp_path.rglob("*")}
+    assert _files(root) == held
+    after = {path: path.stat() for path in root.rglob("*")}
     assert {p: (s.st_ino, s.st_mtime_ns) for p, s in after.items()} == {
         p: (s.st_ino, s.st_mtime_ns) for p, s in before.items()
     }
@@ -359,36 +392,34 @@ def test_number_of_workers_does_not_change_the_weights(
 
 def test_a_broken_manifest_is_trained_again(
     trained: tuple[Path, list[Outcome]],
-    tmp_path: Path,
+    root: Path,
     tiny_cohort: Cohort,
     tiny_split: Split,
     tiny_recipe: Make,
 ) -> None:
-    train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
-    (manifest,) = tmp_path.glob("codenoise-expert-alpha-to-beta/*/expert.json")
+    (manifest,) = root.glob("codenoise-expert-alpha-to-beta/*/expert.json")
     manifest.write_text("{")
-    outcomes = train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
+    outcomes = train_bank(tiny_recipe(), tiny_cohort, tiny_split, root)
     assert [o.name for o in outcomes if o.status == "trained"] == ["alpha-to-beta"]
-    assert _weights(tmp_path) == _weights(trained[0])
+    assert _weights(root) == _weights(trained[0])
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
 def test_damaged_weights_are_trained_again(
     trained: tuple[Path, list[Outcome]],
-    tmp_path: Path,
+    root: Path,
     tiny_cohort: Cohort,
     tiny_split: Split,
     tiny_recipe: Make,
     damage: str,
 ) -> None:
-    train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
-    (weights,) = tmp_path.glob("codenoise-expert-alpha-to-beta/*/denoiser.safetensors")
+    (weights,) = root.glob("codenoise-expert-alpha-to-beta/*/denoiser.safetensors")
     if damage == "missing":
         weights.unlink()
     else:
         weights.write_bytes(weights.read_bytes()[:100])
-    train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
-    assert _weights(tmp_path) == _weights(trained[0])
+    train_bank(tiny_recipe(), tiny_cohort, tiny_split, root)
+    assert _weights(root) == _weights(trained[0])
 
 
 @pytest.mark.parametrize("value", [np.nan, 1e30, -1e30, np.inf, 0.0])
@@ -412,24 +443,22 @@ def test_values_of_test_patients_leave_every_weight_as_it_is(
 
 
 def test_bank_of_poisoned_test_patients_is_up_to_date(
-    tmp_path: Path, tiny_cohort: Cohort, tiny_split: Split, tiny_recipe: Make
+    root: Path, tiny_cohort: Cohort, tiny_split: Split, tiny_recipe: Make
 ) -> None:
-    train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
     kept = tiny_cohort.subset(tiny_split.index[tiny_split != "test"])
-    outcomes = train_bank(tiny_recipe(), kept, tiny_split, tmp_path)
+    outcomes = train_bank(tiny_recipe(), kept, tiny_split, root)
     assert {outcome.status for outcome in outcomes} == {"up to date"}
 
 
 def test_a_changed_training_value_is_trained_again(
-    tmp_path: Path, tiny_cohort: Cohort, tiny_split: Split, tiny_recipe: Make
+    root: Path, tiny_cohort: Cohort, tiny_split: Split, tiny_recipe: Make
 ) -> None:
-    train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
     table = tiny_cohort.tables["beta"]
     frame = table.frame.copy()
     patient = next(p for p in frame.index if tiny_split[p] == "train")
     frame.loc[patient, "beta0"] += 1.0
     changed = Cohort({**tiny_cohort.tables, "beta": Table(frame, table.source)})
-    outcomes = train_bank(tiny_recipe(), changed, tiny_split, tmp_path)
+    outcomes = train_bank(tiny_recipe(), changed, tiny_split, root)
     assert {o.name: o.status for o in outcomes} == {
         "tiny-alpha": "up to date",
         "tiny-beta": "trained",
@@ -439,25 +468,21 @@ def test_a_changed_training_value_is_trained_again(
 
 
 def test_a_changed_setting_trains_the_experts_again_and_no_space(
-    tmp_path: Path, tiny_cohort: Cohort, tiny_split: Split, tiny_recipe: Make
+    root: Path, tiny_cohort: Cohort, tiny_split: Split, tiny_recipe: Make
 ) -> None:
     recipe = tiny_recipe()
-    train_bank(recipe, tiny_cohort, tiny_split, tmp_path)
     again = tiny_recipe(training=recipe.training | {"seed": 1})
-    outcomes = train_bank(again, tiny_cohort, tiny_split, tmp_path)
+    outcomes = train_bank(again, tiny_cohort, tiny_split, root)
     assert {(o.kind, o.status) for o in outcomes} == {
         ("space", "up to date"), ("expert", "trained"),
     }  # fmt: skip
 
 
 def test_adding_a_modality_leaves_the_packages_of_the_others_alone(
-    tmp_path: Path, tiny_cohort: Cohort, tiny_split: Split, tiny_recipe: Make
+    root: Path, tiny_cohort: Cohort, tiny_split: Split, tiny_recipe: Make
 ) -> None:
-    train_bank(tiny_recipe(), tiny_cohort, tiny_split, tmp_path)
-    before = _files(tmp_path)
-    outcomes = train_bank(
-        tiny_recipe(("alpha", "beta", "gamma_g")), tiny_cohort, tiny_split, tmp_path
-    )
+    before = _files(root)
+    outcomes = train_bank(tiny_recipe(("alpha", "beta", "gamma_g")), tiny_cohort, tiny_split, root)
     assert {o.name: o.status for o in outcomes} == {
         "tiny-alpha": "up to date",
         "tiny-beta": "up to date",
@@ -469,7 +494,7 @@ def test_adding_a_modality_leaves_the_packages_of_the_others_alone(
         "gamma-g-to-alpha": "trained",
         "gamma-g-to-beta": "trained",
     }
-    after = _files(tmp_path)
+    after = _files(root)
     assert {name: after[name] for name in before} == before
     assert all("gamma" in name for name in set(after) - set(before))
 

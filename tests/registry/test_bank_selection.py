@@ -14,7 +14,10 @@ from codenoise.core.cohort.tables import Table
 from codenoise.registry.authoring.bank_recipe import BankRecipe, read_bank_recipe
 from codenoise.registry.authoring.bank_spaces import Outcome, fit_spaces, training_parts
 from codenoise.registry.authoring.project import manifest_path
-from codenoise.registry.contract.manifest import SpaceManifest, read_manifest
+from codenoise.registry.contract.manifest import (
+    SpaceManifest,
+)
+from codenoise.registry.contract.manifest_file import read_manifest
 
 RECIPE = """
 cohort = "tiny"

@@ -4,6 +4,7 @@ import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import distributions
 from pathlib import Path
 from types import SimpleNamespace
@@ -144,7 +145,13 @@ def test_example_architecture_is_there_in_worker_processes(
     tiny_split: pd.Series[str],
     tiny_recipe: Callable[..., BankRecipe],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # One process tells as much as two, and each imports torch.
+    monkeypatch.setattr(
+        "codenoise.registry.authoring.bank.ProcessPoolExecutor",
+        lambda _, **more: ProcessPoolExecutor(1, **more),
+    )
     example("architecture")
     recipe = tiny_recipe()
     training = {**recipe.training, "architecture": "linear"}

@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from codenoise.core.base.errors import ArtifactError
-from codenoise.registry.contract.manifest import ExpertManifest, SpaceManifest, read_manifest
+from codenoise.registry.contract.manifest import (
+    ExpertManifest,
+    SpaceManifest,
+)
+from codenoise.registry.contract.manifest_file import read_manifest
 
 Content = dict[str, Any]
 PLUGINS = Path(__file__).parents[2] / "plugins"
@@ -104,6 +108,14 @@ def _same_condition_twice(content: Content) -> None:
 
 
 FAULTS: dict[str, tuple[Change, str]] = {
+    "source-without-licence": (
+        lambda m: m.update(source_licenses=[{"name": "A table"}]),
+        "'source_licenses.0.license' is missing",
+    ),
+    "source-unknown": (
+        lambda m: m.update(source_licenses=[{"name": "A", "licence": "MIT"}]),
+        "'source_licenses.0.",
+    ),
     "missing": (lambda m: m.pop("license"), "'license' is missing"),
     "missing-nested": (lambda m: m["validation"].pop("mse"), "'validation.mse' is missing"),
     "missing-in-list": (lambda m: m["condition"][0].pop("digest"), "'condition.0.digest' is miss"),
@@ -169,10 +181,18 @@ def test_newer_minor_schema_is_read_with_a_warning(tmp_path: Path) -> None:
     content["validation"]["crps"] = 0.5
     path = tmp_path / "expert.json"
     path.write_text(json.dumps(content))
-    with pytest.warns(UserWarning, match=r"schema 1\.7, newer than 1\.0"):
+    with pytest.warns(UserWarning, match=r"schema 1\.7, newer than 1\.1"):
         manifest = read_manifest(path, ExpertManifest)
     original = read_manifest(EXPERT, ExpertManifest)
-    assert manifest.model_copy(update={"schema_version": "1.0"}) == original
+    assert manifest.model_copy(update={"schema_version": "1.1"}) == original
+
+
+def test_schema_before_licences_of_sources_is_read_as_having_none(tmp_path: Path) -> None:
+    content = json.loads(EXPERT.read_text()) | {"schema_version": "1.0"}
+    assert [one["covers"] for one in content.pop("source_licenses")] == ["rna", "rppa"]
+    path = tmp_path / "expert.json"
+    path.write_text(json.dumps(content))
+    assert read_manifest(path, ExpertManifest).source_licenses == []
 
 
 def test_newer_minor_schema_still_has_to_be_right(refusal: Callable[..., str]) -> None:

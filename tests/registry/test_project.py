@@ -14,7 +14,12 @@ from codenoise.registry.authoring.project import (
     space_requirements,
     write_project,
 )
-from codenoise.registry.contract.manifest import ExpertManifest, SpaceManifest, read_manifest
+from codenoise.registry.contract.manifest import (
+    ExpertManifest,
+    SourceLicense,
+    SpaceManifest,
+)
+from codenoise.registry.contract.manifest_file import read_manifest
 from codenoise.registry.contract.plugin import Inventory, Plugin
 from codenoise.registry.contract.sources import Folder, Package
 from codenoise.registry.installed.discovery import discover
@@ -97,6 +102,13 @@ def test_project_says_what_the_manifest_says(
         package = about["name"].replace("-", "_")
         assert about["name"] == f"codenoise-{kind}-{manifest.name}"
         assert (about["version"], about["license"]) == (manifest.version, manifest.license)
+        assert about["license-files"] == ["LICENSE"]
+        licence = (folder / "LICENSE").read_text()
+        assert licence.splitlines()[:2] == [
+            f"{about['name']} {manifest.version}", f"SPDX-License-Identifier: {manifest.license}",
+        ]  # fmt: skip
+        for source in manifest.source_licenses:
+            assert f"({source.covers})\n  {source.license}, {source.url}\n" in licence
         assert about["dependencies"] == ["other==1"]
         assert about["entry-points"] == {
             f"codenoise.{kind}s": {manifest.name: f"{package}:{kind}.json"}
@@ -105,6 +117,32 @@ def test_project_says_what_the_manifest_says(
         assert written == manifest.model_dump(mode="json")
         assert (folder / package / "README.md").read_text() == model_card(manifest)
         assert (folder / package / "__init__.py").read_text() == ""
+
+
+def test_licences_of_sources_are_said_in_the_licence_and_on_the_card(
+    expert: ExpertManifest, space: SpaceManifest, tmp_path: Path
+) -> None:
+    sources = [
+        SourceLicense(name="A table", license="MIT", url="https://a.org", covers="cna"),
+        SourceLicense(name="Another", license="GPL-2.0-only"),
+    ]
+    for manifest in (expert, space):
+        told = manifest.model_copy(update={"source_licenses": sources})
+        plain = manifest.model_copy(update={"source_licenses": []})
+        folder = tmp_path / manifest.name
+        folder.mkdir()
+        write_project(folder, told, [])
+        licence = (folder / "LICENSE").read_text()
+        assert "\n- A table (cna)\n  MIT, https://a.org\n- Another\n  GPL-2.0-only\n" in licence
+        card = model_card(told)
+        rows = "| A table, https://a.org | cna | MIT |\n| Another |  | GPL-2.0-only |\n"
+        assert f"\n\n| source | covers | licence |\n|---|---|---|\n{rows}\n" in card
+        assert card.replace("| source | covers | licence |\n|---|---|---|\n" + rows + "\n", "") == (
+            model_card(plain)
+        )
+        write_project(folder, plain, [])
+        licence = (folder / "LICENSE").read_text()
+        assert all(f"\n- {source}\n" in licence for source in manifest.sources)
 
 
 def test_cards_of_the_bundled_plugins_name_their_spaces(bank: Path) -> None:

@@ -18,7 +18,7 @@ from codenoise.registry.ensembles.recipe import (
     read_recipe,
     write_recipe,
 )
-from codenoise.registry.ensembles.resolving import load_ensemble, provenance, resolve
+from codenoise.registry.ensembles.resolving import load_ensemble, resolve
 from codenoise.registry.installed.discovery import Inventory, discover
 
 Content = dict[str, Any]
@@ -438,7 +438,7 @@ def test_names_that_no_plugin_adds_are_refused_when_the_ensemble_is_loaded(
 def test_provenance_holds_the_digests_of_everything_in_play(site: Path) -> None:
     inventory = _found(site)
     recipe = compose(inventory, experts=[NAME])
-    record: Any = provenance(recipe, inventory)
+    record: Any = load_ensemble(recipe, inventory).made_with
     assert Recipe.model_validate(record["recipe"]) == recipe
     (expert,) = (p for p in inventory.experts if p.manifest.name == NAME)
     assert record["experts"] == {

@@ -44,10 +44,12 @@ def _refused(folder: Path, output: Path, error: type[CodenoiseError] = ArtifactE
     return str(caught.value)
 
 
-def test_project_and_plain_folder_give_the_same_wheel(bank: Path, tmp_path: Path) -> None:
+def test_project_and_plain_folder_give_the_same_wheel(
+    bank: Path, project: Path, tmp_path: Path
+) -> None:
     wheels = [
         package(folder, tmp_path / str(i), discover())
-        for i, folder in enumerate((EXPERT, EXPERT / INNER))
+        for i, folder in enumerate((project, project / INNER))
     ]
     assert wheels[0].path.read_bytes() == wheels[1].path.read_bytes()
     (wheel, _) = wheels
@@ -61,12 +63,11 @@ def test_project_and_plain_folder_give_the_same_wheel(bank: Path, tmp_path: Path
         [f"{INNER}/{name}" for name in ("README.md", "__init__.py", "denoiser.safetensors",
                                         "expert.json")]
         + [f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt",
-                                         "top_level.txt")]
+                                         "licenses/LICENSE", "top_level.txt")]
     )  # fmt: skip
     with zipfile.ZipFile(wheel.path) as archive:
         assert archive.read(f"{INNER}/expert.json") == (EXPERT / INNER / "expert.json").read_bytes()
-    assert sorted(path.name for path in EXPERT.iterdir()) == ["codenoise_expert_cna_to_wsi",
-                                                              "pyproject.toml"]  # fmt: skip
+    assert sorted(path.name for path in project.iterdir()) == ["LICENSE", INNER, "pyproject.toml"]
 
 
 def test_a_space_is_packaged_too(tmp_path: Path) -> None:
