@@ -47,6 +47,12 @@ if TYPE_CHECKING:
 @seed_option()
 @click.option("--save-draws", is_flag=True, help="Also write every draw, in features (parquet).")
 @click.option(
+    "--tables",
+    type=click.IntRange(2, 1000),
+    help="Also write so many completed versions, for multiple imputation; raises --draws to twice "
+    "that where it is less. What is estimated on each is pooled by codenoise.analysis.pool.",
+)
+@click.option(
     "--trace",
     type=PATH,
     help="Also write how far experts were apart at each step: values (.parquet), or a picture "
@@ -65,6 +71,7 @@ def impute(
     draws: int,
     seed: int,
     save_draws: bool,
+    tables: int | None,
     trace: Path | None,
     overwrite: bool,
     dry_run: bool,
@@ -79,6 +86,7 @@ def impute(
       completed/       the tables, in their own features, layout and order
       spread/          standard deviation of each value, 0 where observed
       mask/            0 observed, 1 generated, 2 gap filled within the modality, 3 still missing
+      tables/1 ...     with --tables: completed versions that differ by what is not known
       coherence.csv    one row per patient and generated modality
       provenance.json  versions, digests, seed: what the result was made with
 
@@ -86,9 +94,11 @@ def impute(
     Example:
       codenoise impute my_cohort --ensemble ensemble.toml --output completed
     """
-    from codenoise.core.ensemble.imputation import PROVENANCE, write_parts
+    from codenoise.core.ensemble.imputation import PROVENANCE
+    from codenoise.core.ensemble.multiple import draws_needed
     from codenoise.core.ensemble.summary import notes, plan, summary
     from codenoise.core.ensemble.trace import check_trace_name
+    from codenoise.core.ensemble.written import write_parts
 
     target_folder, source = output.resolve(), cohort.resolve()
     if target_folder == source or target_folder in source.parents:
@@ -97,6 +107,7 @@ def impute(
         check_trace_name(trace)
         check_free(trace, overwrite, "--trace")
     ensemble = load_ensemble(read_recipe(recipe_path), discover())
+    draws = max(draws, draws_needed(tables or 0, mirrored=ensemble.settings.mirrored))
     given = ensemble.read(cohort, modalities or None, **reading)
     wanted = ensemble.check(given, targets or None)
     if dry_run:
@@ -114,7 +125,7 @@ def impute(
                 keep_trace=trace is not None,
                 progress=progress,
             )
-        write_parts(result, folder, save_draws=save_draws)
+        write_parts(result, folder, save_draws=save_draws, tables=tables or 0)
     rows = summary(result)
     if as_json:
         print_json({"output": str(output), "targets": rows})

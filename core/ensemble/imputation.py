@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from codenoise.core.base.files import atomic_folder
 from codenoise.core.base.metrics import draw_variance
 from codenoise.core.cohort.cohort import Cohort
-from codenoise.core.cohort.tables import Table, like, write_table
+from codenoise.core.cohort.tables import Table, like
 from codenoise.core.ensemble.engine import Generation
 from codenoise.core.ensemble.trace import write_trace
 from codenoise.core.spaces.space import Space
@@ -100,7 +99,12 @@ class Imputation:
         }
 
     def write(
-        self, folder: Path | str, *, save_draws: bool = False, overwrite: bool = False
+        self,
+        folder: Path | str,
+        *,
+        save_draws: bool = False,
+        tables: int = 0,
+        overwrite: bool = False,
     ) -> None:
         """Write everything to a folder, whole or not at all, as ``codenoise impute`` does.
 
@@ -110,22 +114,29 @@ class Imputation:
             Gets ``completed``, ``spread`` and ``mask`` with a table per modality in the format it
             was given in, ``coherence.csv`` (the report) and ``provenance.json``.
         save_draws
-            Whether to write every draw too, in features, as ``draws/MODALITY.parquet``.
+            Whether to write every draw too, in features, as ``draws/MODALITY.parquet``: with noise
+            for what the space does not carry, so that their spread is that of the values.
+        tables
+            How many completed versions to write for multiple imputation, as ``tables/1`` and so
+            on; see `codenoise.core.ensemble.multiple.completed_tables`.
         overwrite
             Whether a folder of an earlier run is replaced.
 
         Raises
         ------
         CodenoiseError
-            If the folder holds anything that may not be replaced, or cannot be written.
+            If the folder holds anything that may not be replaced, or cannot be written, or there
+            are too few draws for so many tables.
 
         Examples
         --------
         >>> result = ensemble.impute("my_cohort", draws=50)  # doctest: +SKIP
         >>> result.write("completed")  # doctest: +SKIP
         """
+        from codenoise.core.ensemble.written import write_parts
+
         with atomic_folder(Path(folder), PROVENANCE if overwrite else None) as temporary:
-            write_parts(self, temporary, save_draws=save_draws)
+            write_parts(self, temporary, save_draws=save_draws, tables=tables)
 
     def write_trace(self, path: Path | str) -> None:
         """Write how far the experts were apart at each step, see `ensemble.trace.write_trace`.
@@ -133,21 +144,6 @@ class Imputation:
         The result is to be of ``impute(..., keep_trace=True)``.
         """
         write_trace(self.generations, self.ensemble.settings, Path(path))
-
-
-def write_parts(result: Imputation, folder: Path, *, save_draws: bool = False) -> None:
-    """Write what `Imputation.write` does into a folder that is there and empty."""
-    parts = {"completed": result.completed, "spread": result.spread, "mask": result.mask}
-    for name, tables in parts.items():
-        for modality, table in tables.items():
-            write_table(table, folder / name, modality)
-    result.report.to_csv(folder / "coherence.csv", index=False, float_format="%.4f")
-    if save_draws:
-        (folder / "draws").mkdir()
-        for modality, generation in result.generations.items():
-            drawn = draws_table(result.ensemble.spaces[modality], generation)
-            drawn.to_parquet(folder / "draws" / f"{modality}.parquet", compression="zstd")
-    (folder / PROVENANCE).write_text(json.dumps(result.provenance, indent=1) + "\n")
 
 
 def complete_table(
@@ -172,7 +168,7 @@ def complete_table(
     generation
         Draws of the patients that lack it.
     """
-    table = _table_of(cohort, space)
+    table = given_table(cohort, space)
     order = [*table.frame.index]
     there = set(order)
     order += [patient for patient in generation.patients if patient not in there]
@@ -206,8 +202,8 @@ def complete_table(
     result.report = pd.concat([result.report, report], ignore_index=True)
 
 
-def _table_of(cohort: Cohort, space: Space) -> Table:
-    """The cohort's table of the modality, or an empty one in the format of its first table."""
+def given_table(cohort: Cohort, space: Space) -> Table:
+    """A cohort's table of the modality, or an empty one in the format of its first table."""
     if space.modality in cohort.tables:
         return cohort.tables[space.modality]
     model = next(iter(cohort.tables.values()))
@@ -253,14 +249,3 @@ def _report(target: str, generation: Generation) -> pd.DataFrame:
             "incoherent_draws": generation.flagged.sum(axis=1),
         }
     )
-
-
-def draws_table(space: Space, generation: Generation) -> pd.DataFrame:
-    """Every draw in features, indexed by patient and draw; patients without one are left out."""
-    usable = np.flatnonzero(generation.attempts[:, 0] > 0)
-    draws = generation.draws.shape[1]
-    index = pd.MultiIndex.from_product(
-        [[generation.patients[row] for row in usable], range(draws)], names=["patient", "draw"]
-    )
-    values = space.decode(generation.draws[usable]).reshape(-1, len(space.features))
-    return pd.DataFrame(values, index=index, columns=list(space.features))

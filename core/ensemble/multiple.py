@@ -27,7 +27,7 @@ Float32 = NDArray[np.float32]
 RESIDUAL, GAP = -1, -2
 
 
-def whole_draws(space: Space, generation: Generation, rows: Sequence[int], seed: int) -> Float32:
+def whole_draws(space: Space, patients: Sequence[str], latents: Float32, seed: int) -> Float32:
     """Draws in features, with noise for what the space does not carry.
 
     A feature's noise is Gaussian with its ``residual_sd``, independent of the others'; like that of
@@ -37,23 +37,22 @@ def whole_draws(space: Space, generation: Generation, rows: Sequence[int], seed:
     ----------
     space
         Of the target.
-    generation
-        Its draws.
-    rows
-        Patients, by position.
+    patients
+        Ids.
+    latents
+        Their draws, shape ``(patients, draws, dim)``.
     seed
         Of the imputation.
 
     Returns
     -------
     Float32
-        In the space's units, shape ``(rows, draws, features)``.
+        In the space's units, shape ``(patients, draws, features)``.
     """
-    decoded = space.decode(generation.draws[list(rows)])
-    count = decoded.shape[1]
-    patients = [generation.patients[row] for row in rows]
-    noise = _noise(space, [(p, draw) for p in patients for draw in range(count)], RESIDUAL, seed)
-    return decoded + noise.reshape(decoded.shape) * space.residual_sd
+    decoded = space.decode(latents)
+    of = [(patient, draw) for patient in patients for draw in range(latents.shape[1])]
+    noise = _noise(space, of, RESIDUAL, seed).reshape(decoded.shape)
+    return np.asarray(decoded + noise * space.residual_sd, dtype=np.float32)
 
 
 def draws_table(space: Space, generation: Generation, seed: int) -> pd.DataFrame:
@@ -62,11 +61,11 @@ def draws_table(space: Space, generation: Generation, seed: int) -> pd.DataFrame
     Parameters and units are those of `whole_draws`.
     """
     usable = np.flatnonzero(generation.attempts[:, 0] > 0)
+    patients = [generation.patients[row] for row in usable]
     index = pd.MultiIndex.from_product(
-        [[generation.patients[row] for row in usable], range(generation.draws.shape[1])],
-        names=["patient", "draw"],
+        [patients, range(generation.draws.shape[1])], names=["patient", "draw"]
     )
-    values = whole_draws(space, generation, usable.tolist(), seed)
+    values = whole_draws(space, patients, generation.draws[usable], seed)
     return pd.DataFrame(values.reshape(len(index), -1), index=index, columns=list(space.features))
 
 

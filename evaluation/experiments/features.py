@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from codenoise.core.base.errors import DataError
+from codenoise.core.ensemble.multiple import whole_draws
 from codenoise.core.spaces.space import Space
 from codenoise.evaluation.baselines.regression import FEWEST
 from codenoise.evaluation.baselines.tables import (
@@ -102,10 +103,9 @@ def _generated(
         if name == BASELINE or not method.serves(target, conditions):
             continue
         latents = method.generate(target, shown, patients, DRAWS, study.seed)
-        draws = space.standardised(space.decode(latents))
-        noise = np.random.default_rng(study.seed).standard_normal(draws.shape, np.float32)
-        whole = draws + noise * (space.residual_sd / space.scale)
-        yield name, draws.mean(axis=1), whole, method.mirrored
+        guess = space.standardised(space.decode(latents).mean(axis=1))
+        whole = space.standardised(whole_draws(space, patients, latents, study.seed))
+        yield name, guess, whole, method.mirrored
 
 
 def _regressed(

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from codenoise import open_space
 from codenoise.core.cohort.cohort import read_cohort
 from codenoise.registry.ensembles.recipe import Recipe, read_recipe, write_recipe
 from codenoise.registry.ensembles.recipe_calibration import LearnedCalibration
@@ -138,20 +140,41 @@ def test_provenance_is_complete(
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
-def test_completed_values_are_the_mean_of_the_draws(
+@pytest.mark.usefixtures("bank")
+def test_completed_values_are_the_mean_of_the_draws_but_for_what_a_space_does_not_carry(
     imputed: tuple[Path, dict[str, Any]], modality: str
 ) -> None:
     draws = pd.read_parquet(imputed[0] / "draws" / f"{modality}.parquet")
     assert draws.index.names == ["patient", "draw"]
     means = draws.groupby("patient", sort=False).mean()
-    completed = _values(imputed[0] / "completed", modality)
-    pd.testing.assert_frame_equal(
-        completed.loc[means.index, means.columns].astype("float32"),
-        means.astype("float32"),
-        rtol=1e-4,
-        atol=1e-4,
-        check_names=False,
+    completed = _values(imputed[0] / "completed", modality).loc[means.index, means.columns]
+    noise = (means - completed) / (open_space(f"tcga-{modality}").residual_sd / 2**0.5)
+    assert noise.to_numpy().mean() == pytest.approx(0, abs=0.05)
+    assert noise.to_numpy().std() == pytest.approx(1, abs=0.05)
+
+
+def test_several_completed_tables_are_written_with_enough_draws(
+    bank: Path, cohort: Path, tmp_path: Path, done: Callable[..., str]
+) -> None:
+    output = tmp_path / "out"
+    words = ["-e", EXAMPLE.parent / "ensemble.toml", "--target", "rppa", "--draws", 2]
+    done("impute", cohort, *words, "-o", output, "--tables", 3)
+    assert json.loads((output / "provenance.json").read_text())["draws"] == 6
+    assert sorted(path.name for path in (output / "tables").iterdir()) == ["1", "2", "3"]
+    given, completed = (
+        pd.read_csv(path / "rppa.csv", index_col=0) for path in (cohort, output / "completed")
     )
+    versions = [pd.read_csv(output / "tables" / n / "rppa.csv", index_col=0) for n in "123"]
+    for version in versions:
+        assert list(version.index) == list(completed.index)
+        assert version.notna().all(axis=None)
+        pd.testing.assert_frame_equal(
+            version.loc[given.index].where(given.notna()), given.where(given.notna())
+        )
+    new = completed.index.difference(given.index)
+    assert len(new)
+    apart = np.std([version.loc[new] for version in versions], axis=0, ddof=1)
+    assert (apart > 0).all()
 
 
 def _quick(cohort: Path, ensemble: Path, output: Path, *words: object) -> list[object]:

@@ -20,11 +20,14 @@ from codenoise.core.cohort.cohort import Cohort, read_cohort
 from codenoise.core.cohort.tables import Table, write_table
 from codenoise.core.diffusion.denoiser import Denoiser
 from codenoise.core.diffusion.schedule import linear_schedule
+from codenoise.core.ensemble.engine import Generation
 from codenoise.core.ensemble.ensemble import Ensemble
 from codenoise.core.ensemble.expert import Expert
-from codenoise.core.ensemble.imputation import CHUNK, Imputation, Origin, draws_table
+from codenoise.core.ensemble.imputation import CHUNK, Imputation, Origin
+from codenoise.core.ensemble.multiple import draws_table
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.spaces.fit import fit_space
+from codenoise.core.spaces.space import Space
 from codenoise.evaluation.truth import against_truth, compare_with_truth
 
 SCHEDULE = linear_schedule()
@@ -278,13 +281,23 @@ def test_a_patient_that_no_expert_fits_is_reported_and_kept_empty(
     assert (report[["redraws", "incoherent_draws"]] == 0).all(axis=None)
 
 
+def decoded_draws(space: Space, generation: Generation) -> pd.DataFrame:
+    """What latents carry of each draw, by patient and draw."""
+    usable = np.flatnonzero(generation.attempts[:, 0] > 0)
+    decoded = space.decode(generation.draws[usable])
+    index = pd.MultiIndex.from_product(
+        [[generation.patients[row] for row in usable], range(decoded.shape[1])],
+        names=["patient", "draw"],
+    )
+    return pd.DataFrame(decoded.reshape(len(index), -1), index=index, columns=list(space.features))
+
+
 def test_the_completed_value_is_the_mean_of_the_draws(
     result: Imputation, ensemble: Ensemble, real: dict[str, pd.DataFrame]
 ) -> None:
     for name in ("rna", "rppa"):
         space = ensemble.spaces[name]
-        draws = draws_table(space, result.generations[name])
-        assert draws.index.names == ["patient", "draw"]
+        draws = decoded_draws(space, result.generations[name])
         assert len(draws) == len(missing(real)[name]) * 8
         groups = draws.groupby(level="patient", sort=False)
         ids = missing(real)[name]
@@ -297,7 +310,7 @@ def test_the_completed_value_is_the_mean_of_the_draws(
 def test_draws_of_patients_that_no_expert_fits_are_left_out(
     result: Imputation, ensemble: Ensemble, real: dict[str, pd.DataFrame]
 ) -> None:
-    draws = draws_table(ensemble.spaces["cna"], result.generations["cna"])
+    draws = draws_table(ensemble.spaces["cna"], result.generations["cna"], result.seed)
     assert set(draws.index.get_level_values("patient")) == set(real["cna"].index[18:22])
     assert draws.notna().all(axis=None)
 
@@ -549,7 +562,7 @@ def test_more_patients_than_are_decoded_at_a_time_are_all_completed(ensemble: En
     completed = result.completed["rna"].frame
     assert len(completed) == CHUNK + 40
     assert completed.notna().all(axis=None)
-    draws = draws_table(ensemble.spaces["rna"], result.generations["rna"])
+    draws = decoded_draws(ensemble.spaces["rna"], result.generations["rna"])
     last = completed.index[-1]
     np.testing.assert_allclose(
         completed.loc[last].to_numpy(), draws.loc[last].mean().to_numpy(), rtol=1e-4, atol=1e-5
@@ -699,7 +712,7 @@ def test_a_result_is_written_whole_or_not_at_all(
     assert record["cohort_digest"] == result.given.digest()
     with pytest.raises(CodenoiseError, match="already holds files"):
         result.write(folder)
-    monkeypatch.setattr("codenoise.core.ensemble.imputation.json.dumps", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("codenoise.core.ensemble.written.json.dumps", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         result.write(folder, overwrite=True)
     assert {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} == files

@@ -66,19 +66,20 @@ def test_generated_values_are_whole_draws_of_independent_trajectories(
 def test_tables_vary_as_the_spread_says(result: Imputation, versions: list[pd.DataFrame]) -> None:
     origin, spread = result.mask["rppa"].frame, result.spread["rppa"].frame
     stack = np.stack([version.to_numpy() for version in versions])
-    for kind in (Origin.GENERATED, Origin.RECONSTRUCTED):
+    # Gaps are few: their variance is that of 15 values in 10 tables.
+    for kind, off in ((Origin.GENERATED, 0.05), (Origin.RECONSTRUCTED, 0.4)):
         cells = (origin == kind).to_numpy()
         assert cells.any()
         ratio = stack.var(axis=0, ddof=1)[cells].mean() / (spread.to_numpy()[cells] ** 2).mean()
-        assert ratio == pytest.approx(1, abs=0.1)
+        assert ratio == pytest.approx(1, abs=off)
 
 
 def test_what_latents_do_not_carry_is_gaussian_noise_of_its_own_for_every_draw(
     result: Imputation,
 ) -> None:
     space, generation = result.ensemble.spaces["rppa"], result.generations["rppa"]
-    rows = np.flatnonzero(generation.attempts[:, 0] > 0)[:20].tolist()
-    noise = whole_draws(space, generation, rows, 1) - space.decode(generation.draws[rows])
+    patients, draws = list(generation.patients[:20]), generation.draws[:20]
+    noise = whole_draws(space, patients, draws, 1) - space.decode(draws)
     unit = noise / space.residual_sd
     assert unit.mean() == pytest.approx(0, abs=0.01)
     assert unit.std() == pytest.approx(1, abs=0.01)
@@ -88,10 +89,10 @@ def test_what_latents_do_not_carry_is_gaussian_noise_of_its_own_for_every_draw(
 
 def test_a_patient_has_the_same_draws_in_any_company(result: Imputation) -> None:
     space, generation = result.ensemble.spaces["rppa"], result.generations["rppa"]
-    rows = np.flatnonzero(generation.attempts[:, 0] > 0).tolist()
-    alone = whole_draws(space, generation, rows[3:4], 1)
-    np.testing.assert_array_equal(whole_draws(space, generation, rows, 1)[3:4], alone)
-    assert (whole_draws(space, generation, rows[3:4], 2) != alone).any()
+    patients, draws = list(generation.patients), generation.draws
+    alone = whole_draws(space, patients[3:4], draws[3:4], 1)
+    np.testing.assert_array_equal(whole_draws(space, patients, draws, 1)[3:4], alone)
+    assert (whole_draws(space, patients[3:4], draws[3:4], 2) != alone).any()
 
 
 def test_too_few_draws_are_refused_with_how_many_are_needed(result: Imputation) -> None:
