@@ -138,6 +138,20 @@ class Imputation:
         with atomic_folder(Path(folder), PROVENANCE if overwrite else None) as temporary:
             write_parts(self, temporary, save_draws=save_draws, tables=tables)
 
+    def tables(self, count: int) -> list[dict[str, Table]]:
+        """Several completed versions of every target, for multiple imputation.
+
+        Parameters, errors and what differs between them: see
+        `codenoise.core.ensemble.multiple.completed_tables`.
+
+        Examples
+        --------
+        >>> versions = ensemble.impute("my_cohort", draws=40).tables(20)  # doctest: +SKIP
+        """
+        from codenoise.core.ensemble.multiple import completed_tables
+
+        return completed_tables(self, count)
+
     def write_trace(self, path: Path | str) -> None:
         """Write how far the experts were apart at each step, see `ensemble.trace.write_trace`.
 

@@ -38,7 +38,7 @@ def result(ensemble: codenoise.Ensemble) -> Imputation:
 
 @pytest.fixture(scope="module")
 def versions(result: Imputation) -> list[pd.DataFrame]:
-    return [version["rppa"].frame for version in completed_tables(result, TABLES)]
+    return [version["rppa"].frame for version in result.tables(TABLES)]
 
 
 def test_observed_values_are_the_same_in_every_table(
