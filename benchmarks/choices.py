@@ -25,7 +25,7 @@ from codenoise.core.diffusion import training
 from codenoise.core.diffusion.config import TrainingConfig
 from codenoise.core.diffusion.data import ExpertData
 from codenoise.core.diffusion.training import train_expert
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.registry.ensembles.composing import compose
 from codenoise.registry.ensembles.recipe import Sampler
 from codenoise.registry.ensembles.resolving import load_ensemble
@@ -35,7 +35,7 @@ DRAWS = 6
 MODALITIES = ("rna", "rppa", "cna", "wsi")
 
 
-def load(cohort: Path, split_path: Path) -> tuple[Ensemble, dict[str, dict]]:
+def load(cohort: Path, split_path: Path) -> tuple[LoadedEnsemble, dict[str, dict]]:
     """The twelve-pair ensemble, and latents of training and validation patients."""
     inventory = discover()
     names = [f"{a}-to-{b}" for a in MODALITIES for b in MODALITIES if a != b]
@@ -45,13 +45,13 @@ def load(cohort: Path, split_path: Path) -> tuple[Ensemble, dict[str, dict]]:
     return ensemble, {p: ensemble.encode(given.subset(split.index[split == p])) for p in parts}
 
 
-def prediction(_: Ensemble, latents: dict[str, dict]) -> None:
+def prediction(_: LoadedEnsemble, latents: dict[str, dict]) -> None:
     """The paper's epsilon against v: same network, data, and stopping rule."""
     variants = {kind: TrainingConfig(prediction=kind) for kind in ("epsilon", "v", "x0")}
     _compare("predicts", variants, [("rna", "rppa"), ("rna", "cna"), ("wsi", "cna")], latents)
 
 
-def network(_: Ensemble, latents: dict[str, dict]) -> None:
+def network(_: LoadedEnsemble, latents: dict[str, dict]) -> None:
     """Networks, and options of training, against the defaults."""
     variants = {
         "mlp (default)": TrainingConfig(),
@@ -87,7 +87,7 @@ def _compare(
                   f"| {v.r2_expectation:.3f} | {v.energy_score:.3f} |", flush=True)  # fmt: skip
 
 
-def sampler(ensemble: Ensemble, latents: dict[str, dict]) -> None:
+def sampler(ensemble: LoadedEnsemble, latents: dict[str, dict]) -> None:
     """Quality and time against sampler and steps, twelve experts, 6 draws."""
     runs = [("ddpm", 1000), ("ddim", 30), ("ddim", 100), ("heun", 15)]
     runs += [("dpm-solver++", steps) for steps in (5, 10, 15, 20, 30, 50, 100)]
@@ -121,7 +121,7 @@ def sampler(ensemble: Ensemble, latents: dict[str, dict]) -> None:
               f"| {energy:.4f} |", flush=True)  # fmt: skip
 
 
-def storage(_: Ensemble, latents: dict[str, dict]) -> None:
+def storage(_: LoadedEnsemble, latents: dict[str, dict]) -> None:
     """What rounding weights to half precision costs one expert."""
     data = [ExpertData.pair(latents[p]["rna"], latents[p]["wsi"]) for p in ("train", "validation")]
     config = TrainingConfig()

@@ -24,7 +24,7 @@ import pandas as pd
 from codenoise.core.base.metrics import r2_pooled
 from codenoise.core.cohort.cohort import read_cohort
 from codenoise.core.cohort.splits import read_split, split_part
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.learning import calibrate
 from codenoise.evaluation.baselines import BASELINES, Query
 from codenoise.evaluation.experiments.reconstruction import measures
@@ -90,7 +90,7 @@ def all_queries(test: Latents) -> Iterator[tuple[str, tuple[str, ...], list[str]
             yield target, conditions, sorted(shared)
 
 
-def generators(latents: Mapping[str, Latents]) -> Iterator[tuple[str, Ensemble]]:
+def generators(latents: Mapping[str, Latents]) -> Iterator[tuple[str, LoadedEnsemble]]:
     """The methods that draw: the multi-condition model, and ensembles of growing knowledge."""
     inventory = discover()
     names = [p.manifest.name for p in inventory.experts]
@@ -101,10 +101,10 @@ def generators(latents: Mapping[str, Latents]) -> Iterator[tuple[str, Ensemble]]
     pairs = [n for n in names if not n.startswith("multi-") and inside[n] <= {*MODALITIES}]
     multis = [f"multi-to-{m}" for m in MODALITIES if f"multi-to-{m}" in names]
 
-    def ensemble(experts: Sequence[str], **settings: Any) -> Ensemble:
+    def ensemble(experts: Sequence[str], **settings: Any) -> LoadedEnsemble:
         return load_ensemble(compose(inventory, experts=experts, **settings), inventory)
 
-    def learned(model: Ensemble, composition: str) -> Ensemble:
+    def learned(model: LoadedEnsemble, composition: str) -> LoadedEnsemble:
         seed = {m: latents["validation"][m] for m in MODALITIES}
         return calibrate(model, seed, composition=composition)[0]  # type: ignore[arg-type]
 
@@ -120,7 +120,11 @@ def generators(latents: Mapping[str, Latents]) -> Iterator[tuple[str, Ensemble]]
 
 
 def generated(
-    model: Ensemble, test: Latents, target: str, conditions: tuple[str, ...], patients: list[str]
+    model: LoadedEnsemble,
+    test: Latents,
+    target: str,
+    conditions: tuple[str, ...],
+    patients: list[str],
 ) -> Row | None:
     """Measures of one method; ``None`` where no expert fits."""
     seen = {m: test[m].loc[patients] for m in conditions}

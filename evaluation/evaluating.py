@@ -20,7 +20,7 @@ from codenoise.core.cohort.cohort import read_clinical
 from codenoise.core.cohort.given import Given, MuDataLike
 from codenoise.core.cohort.options import ReadOptions
 from codenoise.core.cohort.splits import read_split
-from codenoise.core.ensemble.ensemble import Ensemble, Progress
+from codenoise.core.ensemble.ensemble import LoadedEnsemble, Progress
 from codenoise.evaluation.experiments import EXPERIMENTS, experiment
 from codenoise.evaluation.report import Chapter, read_chapters, write_report
 from codenoise.evaluation.running import leave_out, open_results, run_experiment
@@ -49,7 +49,7 @@ class Evaluation:
 
 
 def evaluate(
-    ensemble: Ensemble,
+    ensemble: LoadedEnsemble,
     cohort: Given | MuDataLike,
     split: pd.Series[str] | Path | str,
     experiments: Sequence[str] = tuple(EXPERIMENTS),
@@ -149,7 +149,7 @@ def run_study(
 
 
 def open_study(
-    ensemble: Ensemble,
+    ensemble: LoadedEnsemble,
     cohort: Given | MuDataLike,
     split: pd.Series[str] | Path | str,
     *,

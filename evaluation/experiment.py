@@ -61,7 +61,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table of the report, its cells ready to be shown.
 
     Attributes
@@ -114,7 +114,7 @@ class Section:
     """
 
     claims: Sequence[Claim] = ()
-    tables: Sequence[Table] = ()
+    tables: Sequence[ReportTable] = ()
     figures: Sequence[Figure] = ()
     notes: Sequence[str] = ()
 

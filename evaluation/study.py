@@ -15,7 +15,7 @@ from codenoise.core.base.errors import DataError, EnsembleError, first_few
 from codenoise.core.base.metrics import r2_pooled
 from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.cohort.splits import SPLITS, split_part
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.expert import conditions_of
 from codenoise.core.prioritisation.outcomes import Latents
 from codenoise.evaluation.baselines import BASELINES, Query
@@ -79,7 +79,7 @@ class Study:
         Those studied, in a fixed order.
     """
 
-    ensemble: Ensemble
+    ensemble: LoadedEnsemble
     parts: Mapping[str, Cohort]
     clinical: pd.DataFrame
     runs: int = 10
@@ -92,7 +92,7 @@ class Study:
     @classmethod
     def of(
         cls,
-        ensemble: Ensemble,
+        ensemble: LoadedEnsemble,
         cohort: Cohort,
         split: pd.Series[str],
         called: str,
@@ -172,7 +172,7 @@ class Study:
         return found
 
     @cached_property
-    def published(self) -> Ensemble:
+    def published(self) -> LoadedEnsemble:
         """The pair experts by the paper's consensus: its weights, its rejection, no calibration."""
         settings = replace(
             self.ensemble.settings, weighting="inverse-mse", composition="mean", threshold=1.0,
@@ -181,7 +181,7 @@ class Study:
         pairs = tuple(e for e in self.ensemble.experts if not e.masked)
         return replace(self.ensemble, experts=pairs, settings=settings, calibration=None)
 
-    def drawing(self, name: str, ensemble: Ensemble) -> Method:
+    def drawing(self, name: str, ensemble: LoadedEnsemble) -> Method:
         """A method that draws from an ensemble, with every expert that the conditions allow."""
 
         def generate(
@@ -294,7 +294,7 @@ def subsets(names: Sequence[str], *, proper: bool = False) -> Iterator[tuple[str
     yield from chain.from_iterable(combinations(names, n + 1) for n in range(most))
 
 
-def studied(ensemble: Ensemble) -> list[str]:
+def studied(ensemble: LoadedEnsemble) -> list[str]:
     """Modalities that an evaluation is about: an ensemble's targets; of one, its conditions too."""
     conditions = conditions_of(ensemble.experts) if len(ensemble.targets) == 1 else []
     return list(dict.fromkeys([*ensemble.targets, *conditions]))

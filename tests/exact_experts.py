@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from codenoise.core.diffusion.schedule import NoiseSchedule, linear_schedule
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.expert import Expert
 
 Array = NDArray[np.float64]
@@ -60,7 +60,7 @@ def gaussian_expert(
     )
 
 
-class LatentEnsemble(Ensemble):
+class LatentEnsemble(LoadedEnsemble):
     """An ensemble of exact experts, which live in no real space; its cohorts are latents."""
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from codenoise.core.base.threads import one_torch_thread
 from codenoise.core.cohort.given import Given, MuDataLike
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.consensus import BLOCK, Consensus
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.expert import Expert
 
 Float = NDArray[np.float64]
@@ -25,7 +25,7 @@ FEWEST = 20  # patients that show what is usual of a pair of modalities
 SAMPLES = 100_000  # of what is usual, by which chances are told
 
 
-def conflicts(ensemble: Ensemble, cohort: Given | MuDataLike) -> pd.DataFrame:
+def conflicts(ensemble: LoadedEnsemble, cohort: Given | MuDataLike) -> pd.DataFrame:
     """Rank the patients of a cohort by how badly their modalities fit together.
 
     Swapped samples and wrong ids look like that.
@@ -60,7 +60,7 @@ def conflicts(ensemble: Ensemble, cohort: Given | MuDataLike) -> pd.DataFrame:
 
 
 def ranked_conflicts(
-    ensemble: Ensemble, latents: Mapping[str, pd.DataFrame], patients: Iterable[str] = ()
+    ensemble: LoadedEnsemble, latents: Mapping[str, pd.DataFrame], patients: Iterable[str] = ()
 ) -> pd.DataFrame:
     """Rank the patients of a cohort by how badly their modalities fit together.
 
@@ -191,7 +191,7 @@ def expectation(expert: Expert, table: pd.DataFrame) -> Float:
     return np.asarray(-(((1 - level) / level) ** 0.5) * found)
 
 
-def _pair_experts(ensemble: Ensemble, names: Iterable[str]) -> dict[Pair, Expert]:
+def _pair_experts(ensemble: LoadedEnsemble, names: Iterable[str]) -> dict[Pair, Expert]:
     """The best pair expert of each ordered pair of modalities."""
     ranked = sorted(ensemble.experts, key=lambda e: (e.validation_r2, e.name))
     best = {(e.conditions[0], e.target): e for e in ranked if not e.masked}

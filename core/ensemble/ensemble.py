@@ -36,7 +36,7 @@ class _Drawing(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Ensemble:
+class LoadedEnsemble:
     """Experts of one or more targets and the spaces they meet in.
 
     Attributes

@@ -22,7 +22,7 @@ from codenoise.core.ensemble.trace import write_trace
 from codenoise.core.spaces.space import Space
 
 if TYPE_CHECKING:
-    from codenoise.core.ensemble.ensemble import Ensemble
+    from codenoise.core.ensemble.ensemble import LoadedEnsemble
 
 # By this file a folder of an earlier run is known.
 PROVENANCE = "provenance.json"
@@ -75,12 +75,12 @@ class Imputation:
     report: pd.DataFrame
     generations: dict[str, Generation]
     given: Cohort
-    ensemble: Ensemble
+    ensemble: LoadedEnsemble
     draws: int
     seed: int
 
     @classmethod
-    def empty(cls, given: Cohort, ensemble: Ensemble, *, draws: int, seed: int) -> Imputation:
+    def empty(cls, given: Cohort, ensemble: LoadedEnsemble, *, draws: int, seed: int) -> Imputation:
         """Nothing completed yet."""
         return cls({}, {}, {}, pd.DataFrame(), {}, given, ensemble, draws, seed)
 

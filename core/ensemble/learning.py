@@ -25,7 +25,7 @@ from codenoise.core.ensemble.calibration import (
     widened,
 )
 from codenoise.core.ensemble.consensus import Consensus
-from codenoise.core.ensemble.ensemble import Ensemble, Progress
+from codenoise.core.ensemble.ensemble import LoadedEnsemble, Progress
 from codenoise.core.ensemble.expert import Expert, conditions_of
 from codenoise.core.ensemble.settings import Composition, EngineSettings
 from codenoise.core.ensemble.weights import STACKED, reliability_weights
@@ -74,7 +74,7 @@ class Evidence:
 
 
 def calibrate(
-    ensemble: Ensemble,
+    ensemble: LoadedEnsemble,
     latents: Latents,
     *,
     composition: Composition = "product",
@@ -82,7 +82,7 @@ def calibrate(
     seed: int = 0,
     minimum: int = 20,
     progress: Progress | None = None,
-) -> tuple[Ensemble, list[Evidence]]:
+) -> tuple[LoadedEnsemble, list[Evidence]]:
     """Learn how to combine the experts of each target, and how wide their draws have to be.
 
     For each set of conditions, on the patients that have them and the target: the coefficients
@@ -180,7 +180,9 @@ def spread_factors(real: Float32, draws: Float32) -> NDArray[np.float64]:
     return np.asarray(np.sort(ratio, axis=0)[rank - 1], dtype=np.float64)
 
 
-def _known_patients(ensemble: Ensemble, latents: Latents, target: str, minimum: int) -> list[str]:
+def _known_patients(
+    ensemble: LoadedEnsemble, latents: Latents, target: str, minimum: int
+) -> list[str]:
     """Patients that have the target and a condition of its experts."""
     conditions = conditions_of(ensemble.experts_for(target))
     given = [latents[name].index for name in conditions if name in latents]
@@ -212,7 +214,7 @@ def _patterns(
 
 @torch.inference_mode()
 def _fit(
-    ensemble: Ensemble,
+    ensemble: LoadedEnsemble,
     latents: Latents,
     target: str,
     conditions: tuple[str, ...],

@@ -7,13 +7,13 @@ from typing import Any
 
 from codenoise.core.base.errors import first_few
 from codenoise.core.cohort.cohort import Cohort
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.expert import conditions_of
 from codenoise.core.ensemble.imputation import Imputation, Origin
 from codenoise.core.ensemble.weights import STACKED
 
 
-def plan(ensemble: Ensemble, cohort: Cohort, targets: Sequence[str]) -> list[dict[str, Any]]:
+def plan(ensemble: LoadedEnsemble, cohort: Cohort, targets: Sequence[str]) -> list[dict[str, Any]]:
     """What would be generated: a row per target and set of modalities that patients have."""
     mask = cohort.mask()
     rows = []

@@ -19,7 +19,7 @@ from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.cohort.given import frame_of, is_mudata
 from codenoise.core.cohort.tables import Table
 from codenoise.core.cohort.wide import SEPARATOR, wide_table
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.imputation import Imputation
 from codenoise.core.spaces.scale import MIN_PATIENTS
 
@@ -64,7 +64,7 @@ class EnsembleImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
 
     def __init__(
         self,
-        ensemble: Ensemble,
+        ensemble: LoadedEnsemble,
         *,
         targets: Sequence[str] | None = None,
         draws: int = 10,
@@ -90,7 +90,7 @@ class EnsembleImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
         ValueError
             If it is no table of numbers at all.
         """
-        if not isinstance(self.ensemble, Ensemble):
+        if not isinstance(self.ensemble, LoadedEnsemble):
             raise EnsembleError(f"{self.ensemble!r} is no Ensemble; load one")
         for name in ("draws", "seed"):
             if not isinstance(getattr(self, name), Integral):
@@ -223,7 +223,7 @@ class EnsembleImputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]  #
         return latents
 
 
-def _check_labels(wide: pd.DataFrame, ensemble: Ensemble) -> None:
+def _check_labels(wide: pd.DataFrame, ensemble: LoadedEnsemble) -> None:
     """Refuse patients and columns that cannot be told apart or that the ensemble does not know."""
     if wide.index.hasnans:
         raise DataError("X has rows without an id; put the patients' ids into its index")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from codenoise.core.base.errors import DataError, first_few
 from codenoise.core.cohort.given import Given, MuDataLike
-from codenoise.core.ensemble.ensemble import Ensemble, Progress
+from codenoise.core.ensemble.ensemble import LoadedEnsemble, Progress
 from codenoise.core.prioritisation import outcomes
 from codenoise.core.prioritisation.counterfactual import (
     drawn_table,
@@ -54,7 +54,7 @@ class Priorities:
 
 
 def prioritise(
-    ensemble: Ensemble,
+    ensemble: LoadedEnsemble,
     cohort: Given | MuDataLike,
     clinical: pd.DataFrame,
     missing: Sequence[str],
@@ -206,7 +206,7 @@ class _Generated:
 
 
 def _generated(
-    ensemble: Ensemble,
+    ensemble: LoadedEnsemble,
     latents: Mapping[str, pd.DataFrame],
     mask: pd.DataFrame,
     wanted: Sequence[str],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from codenoise.evaluation.experiment import Claim, Figure, Section, Table
+from codenoise.evaluation.experiment import Claim, Figure, ReportTable, Section
 from codenoise.evaluation.plotting import grouped, legend, panels
 from codenoise.evaluation.reading import against, mean_sd, not_measured, notes, over, spread
 from codenoise.evaluation.statistics import interval
@@ -51,7 +51,7 @@ def section(frame: pd.DataFrame) -> Section:
     frame = frame.reindex(columns=list(COLUMNS))
     for name in ("missing", "value"):  # an empty text may come back as missing
         frame[name] = frame[name].astype(object).where(frame[name].notna(), "")
-    claims, tables, figures = list[Claim](), list[Table](), list[Figure]()
+    claims, tables, figures = list[Claim](), list[ReportTable](), list[Figure]()
     for cohort, of_cohort in frame.groupby("cohort", sort=False):
         drawn: list[tuple[str, str]] = []
         for task, measure in ((t, m) for t, measures in TASKS.items() for m in measures):
@@ -148,7 +148,7 @@ def _balance(
     return Claim(f"{text} (mean of {count} patterns).", "; ".join(tests), headline=headline)
 
 
-def _tables(rows: pd.DataFrame, what: str, task: str, measure: str) -> Iterator[Table]:
+def _tables(rows: pd.DataFrame, what: str, task: str, measure: str) -> Iterator[ReportTable]:
     about = f"{int(rows['patients'].max())} test patients"
     if task == "survival":
         column = "pairs" if measure == "c_index" else "pairs_within"
@@ -158,7 +158,7 @@ def _tables(rows: pd.DataFrame, what: str, task: str, measure: str) -> Iterator[
         f"{name} {mean_sd(rows.loc[rows['method'] == name, measure])}"
         for name in (FULL, LABEL_ONLY)
     )
-    yield Table(
+    yield ReportTable(
         f"{what} by what is missing, mean ± sd over {rows['run'].nunique()} runs: "
         f"{', '.join(ends)}; {about}",
         spread(taken[taken["value"] != DRAW], ["missing"], measure, order=(ABLATED, *METHODS)),
@@ -167,7 +167,7 @@ def _tables(rows: pd.DataFrame, what: str, task: str, measure: str) -> Iterator[
     if measure == next(iter(TASKS[task])) and len(drawn):
         by_run = drawn.groupby(["method", "value", "run"], sort=False)[measure].mean().reset_index()
         by_run["value"] = by_run["value"].map({MEAN: "mean of ten draws", DRAW: "one draw"})
-        yield Table(
+        yield ReportTable(
             f"{what}: completed by the mean of draws and by a single draw, as in the paper; mean "
             f"over patterns, ± sd over runs",
             spread(by_run, ["method"], measure, columns="value"),

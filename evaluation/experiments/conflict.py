@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from codenoise.core.ensemble.conflict import expectation
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.expert import Expert
 from codenoise.evaluation.experiments.following import follow
 
@@ -37,7 +37,7 @@ OF_EXPECTATIONS = (MAHALANOBIS, COSINE, CROSS, DIRECT)
 
 
 def trajectory_scores(
-    ensemble: Ensemble, target: str, validation: Latents, patients: Sequence[str], seed: int
+    ensemble: LoadedEnsemble, target: str, validation: Latents, patients: Sequence[str], seed: int
 ) -> Scoring:
     """Scores of a trajectory, those of `OF_TRAJECTORIES`.
 

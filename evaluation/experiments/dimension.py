@@ -16,7 +16,7 @@ from codenoise.core.base.threads import one_torch_thread
 from codenoise.core.diffusion.config import TrainingConfig
 from codenoise.core.diffusion.data import ExpertData
 from codenoise.core.diffusion.training import train_expert
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.spaces.fit import fit_space
@@ -205,7 +205,7 @@ def _trained(
     latents: Mapping[str, Mapping[str, pd.DataFrame]],
     setting: Setting,
     config: TrainingConfig,
-) -> Ensemble:
+) -> LoadedEnsemble:
     """One pair expert of each condition."""
     target = spaces[setting.target]
     experts = []
@@ -232,7 +232,7 @@ def _trained(
                 validation_r2=trained.validation.r2_expectation,
             )
         )
-    return Ensemble(spaces, tuple(experts))
+    return LoadedEnsemble(spaces, tuple(experts))
 
 
 def _regressed(

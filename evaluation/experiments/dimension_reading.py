@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from codenoise.core.base.errors import DataError
-from codenoise.evaluation.experiment import Claim, Figure, Section, Table
+from codenoise.evaluation.experiment import Claim, Figure, ReportTable, Section
 from codenoise.evaluation.plotting import colour, figure
 from codenoise.evaluation.reading import mean_sd, not_measured, notes, present
 from codenoise.evaluation.statistics import compare
@@ -93,7 +93,7 @@ def _best_size(values: dict[float, float], errors: pd.DataFrame) -> Claim:
     )
 
 
-def _table(known: pd.DataFrame) -> Table:
+def _table(known: pd.DataFrame) -> ReportTable:
     cells = []
     for size, rows in known.groupby("size", sort=True):
         cell = {"Latent size": f"{size:.0f}"}
@@ -101,7 +101,7 @@ def _table(known: pd.DataFrame) -> Table:
             for method in ORDER if measure != "r2_expectation" else (COHERENT, PUBLISHED):
                 cell[f"{method}, {name}"] = mean_sd(rows.loc[rows["method"] == method, measure])
         cells.append(cell)
-    return Table(
+    return ReportTable(
         "R2 of decoded features of test patients by latent size, mean ± standard deviation over "
         "runs: of the mean of 10 draws pooled over all values after standardising, of infinitely "
         "many draws, and mean over features",

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from codenoise.evaluation.baselines.tables import TABLE_BASELINES
-from codenoise.evaluation.experiment import Claim, Figure, Section, Table
+from codenoise.evaluation.experiment import Claim, Figure, ReportTable, Section
 from codenoise.evaluation.plotting import beside, colour, legend, panels
 from codenoise.evaluation.reading import against, capital, notes, present
 from codenoise.evaluation.study import COHERENT, METHODS
@@ -115,22 +115,22 @@ def _standing(whole: pd.DataFrame) -> Iterator[Claim]:
     )
 
 
-def _tables(rows: pd.DataFrame, whole: pd.DataFrame, full: pd.DataFrame) -> Iterator[Table]:
+def _tables(rows: pd.DataFrame, whole: pd.DataFrame, full: pd.DataFrame) -> Iterator[ReportTable]:
     names = present(whole, ORDER)
     every = full.set_index(["target", "method"])[["patients", *MEASURES]]
     wanted = [(t, m) for t in full["target"].unique() for m in names if (t, m) in every.index]
-    yield Table(
+    yield ReportTable(
         "Every measure, each target from all other modalities",
         every.loc[wanted].astype({"patients": int}).reset_index().rename(columns=MEASURES),
     )
     for value in ("r2_pooled", "r2_within", "crps", "energy"):
-        yield Table(
+        yield ReportTable(
             f"{capital(MEASURES[value])} of every set of conditions",
             _wide(whole, [*SUBJECT, "patients", "trained"], value),
         )
     typed = rows[rows["cancer_type"].fillna("") != ""].merge(full[SUBJECT].drop_duplicates())
     for value in ("r2_pooled", "coverage"):
-        yield Table(
+        yield ReportTable(
             f"{capital(MEASURES[value])} by cancer type, from all other modalities",
             _wide(typed, ["target", "cancer_type", "patients"], value),
         )

@@ -18,7 +18,7 @@ from codenoise.core.diffusion.samplers import SAMPLERS, predicted_x0
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.consensus import BLOCK, Consensus
 from codenoise.core.ensemble.denoising import denoise
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.noise import Trajectory, trajectory_noise
 from codenoise.core.ensemble.weights import ADAPTIVE, coefficients
 
@@ -46,7 +46,7 @@ class Steps:
 
 
 def follow(
-    ensemble: Ensemble,
+    ensemble: LoadedEnsemble,
     target: str,
     conditions: Mapping[str, pd.DataFrame],
     patients: Sequence[str],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from codenoise.evaluation.experiment import Claim, Figure, Section, Table
+from codenoise.evaluation.experiment import Claim, Figure, ReportTable, Section
 from codenoise.evaluation.plotting import OTHERS, clouds, figure, grouped, legend
 from codenoise.evaluation.reading import against, not_measured, notes, over, present, spread
 from codenoise.evaluation.statistics import interval
@@ -91,11 +91,11 @@ def _areas(scores: pd.DataFrame) -> str:
     )
 
 
-def _table(scores: pd.DataFrame, value: str, called: str) -> Table:
+def _table(scores: pd.DataFrame, value: str, called: str) -> ReportTable:
     counts = ", ".join(str(int(n)) for n in sorted(scores["patients"].dropna().unique()))
     modalities = list(scores["modality"].unique())
     cells = spread(scores, ["method"], value, columns="modality", order=modalities)
-    return Table(
+    return ReportTable(
         f"{called}: mean ± standard deviation over runs",
         cells.set_index("method").reindex(present(scores, ORDER)).reset_index(),
         f"Patients: {counts or 'none'}.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from codenoise.evaluation.experiment import Claim, Figure, Section, Table
+from codenoise.evaluation.experiment import Claim, Figure, ReportTable, Section
 from codenoise.evaluation.plotting import colour, legend, panels, spans
 from codenoise.evaluation.reading import mean_sd, not_measured, notes, present
 from codenoise.evaluation.study import COHERENT
@@ -120,7 +120,7 @@ def _differences(rows: pd.DataFrame) -> Iterator[Claim]:
         )
 
 
-def _tables(areas: pd.DataFrame) -> Iterator[Table]:
+def _tables(areas: pd.DataFrame) -> Iterator[ReportTable]:
     names = {
         "missing": "missing", "method": "method", "completed": "all generated", "real": "all real",
         "cell": "area", "span": "95% interval", "association": "association", "changed": "changed",
@@ -128,7 +128,7 @@ def _tables(areas: pd.DataFrame) -> Iterator[Table]:
     for (task, filled), rows in areas.groupby(["task", "filled"], sort=False):
         low, high = int(rows["trained"].min()), int(rows["trained"].max())
         trained = f"{low}" if low == high else f"{low} to {high}"
-        yield Table(
+        yield ReportTable(
             f"{task}, untested patients filled with {filled}: {rows['measure'].iloc[0]} with all "
             f"generated and with all real values, and the area between informed and random "
             f"acquisition, mean ± sd over runs, with its 95% interval over patients",

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from codenoise.core.base.optional import needed
-from codenoise.evaluation.experiment import Claim, Figure, Section, Table
+from codenoise.evaluation.experiment import Claim, Figure, ReportTable, Section
 from codenoise.evaluation.experiments.privacy_attacks import (
     CONDITIONS,
     CONTROLS,
@@ -179,7 +179,7 @@ def _attack_claim(attacks: pd.DataFrame, which: str) -> Claim:
     )
 
 
-def _null_tables(fidelity: pd.DataFrame) -> Iterator[Table]:
+def _null_tables(fidelity: pd.DataFrame) -> Iterator[ReportTable]:
     """What is generated from nothing: in all (the paper's Table 3), and target by target."""
     if fidelity.empty:
         return
@@ -188,7 +188,7 @@ def _null_tables(fidelity: pd.DataFrame) -> Iterator[Table]:
     cells = by_run.agg(partial(mean_sd, digits=2)).loc[order]
     paper = pd.DataFrame.from_dict(PAPER, orient="index").rename(columns=MEASURES)
     whole = cells.rename(columns=MEASURES).join(paper.add_suffix(" in the paper"))
-    yield Table(
+    yield ReportTable(
         "What is generated from nothing, against as many real training patients: mean over "
         "targets, ± its standard deviation over runs",
         whole.rename_axis("Set").reset_index(),
@@ -198,13 +198,13 @@ def _null_tables(fidelity: pd.DataFrame) -> Iterator[Table]:
         for target, rows in fidelity.groupby("target", sort=False)
         for measure, what in (("f1", "F1"), ("energy_distance", "distance"))
     }
-    yield Table(
+    yield ReportTable(
         "F1 and energy distance of what is generated from nothing, by target; mean over runs",
         pd.DataFrame(means).loc[order].rename_axis("Set").reset_index(),
     )
 
 
-def _attack_tables(attacks: pd.DataFrame) -> Iterator[Table]:
+def _attack_tables(attacks: pd.DataFrame) -> Iterator[ReportTable]:
     if attacks.empty:
         return
     marked = attacks.assign(text=attacks["text"] + attacks["told"].map({True: "*", False: ""}))
@@ -213,7 +213,7 @@ def _attack_tables(attacks: pd.DataFrame) -> Iterator[Table]:
     ).reset_index()
     wide["source"] = wide["source"].mask(wide["method"].isin(CONTROLS), "-")
     names = {"source": "Generated from", "method": "Released", "attack": "Distance to"}
-    yield Table(
+    yield ReportTable(
         "Membership attack: AUC of telling training patients from test patients, [95% interval]",
         wide.replace({"attack": ATTACKS}).rename(columns=names).rename_axis(columns=""),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from codenoise.evaluation.experiment import Claim, Figure, Section, Table
+from codenoise.evaluation.experiment import Claim, Figure, ReportTable, Section
 from codenoise.evaluation.plotting import beside, colour, figure, grouped, legend
 from codenoise.evaluation.reading import (
     against,
@@ -130,16 +130,16 @@ def _distributions(rows: pd.DataFrame, asked: pd.DataFrame) -> Iterator[Claim]:
         )
 
 
-def _tables(rows: pd.DataFrame, asked: pd.DataFrame, full: pd.DataFrame) -> Iterator[Table]:
+def _tables(rows: pd.DataFrame, asked: pd.DataFrame, full: pd.DataFrame) -> Iterator[ReportTable]:
     means = full.groupby(["target", "method"], sort=False)[["patients", *MEASURES]].mean()
     intervals = rows[rows["scope"] == INTERVAL].groupby(["target", "method"])["coverage"].mean()
     whole = means.join(intervals).astype({"patients": int})
-    yield Table(
+    yield ReportTable(
         "Every measure, each target from all other modalities, mean over runs",
         whole.reset_index().rename(columns={**MEASURES, "coverage": "90% interval holds"}),
     )
     for value in ("r2_draw", "r2_expectation", "r2_mean", "r2_feature"):
-        yield Table(
+        yield ReportTable(
             f"{capital(MEASURES[value])}: mean ± standard deviation over runs",
             spread(asked, ["target", "conditions", "patients"], value),
         )
@@ -150,10 +150,10 @@ def _tables(rows: pd.DataFrame, asked: pd.DataFrame, full: pd.DataFrame) -> Iter
         ours = {MEASURES[m]: own[m].mean() for m in ("r2_draw", "r2_expectation", "r2_feature")}
         about = {"target": target, "from": given, "method": method, "the paper": f"{paper:.2f}"}
         lines.append(about | ours)
-    yield Table("R2 beside the paper's", pd.DataFrame(lines))
+    yield ReportTable("R2 beside the paper's", pd.DataFrame(lines))
     typed = rows[rows["scope"] == TYPE].dropna(subset=["cancer_type"])
     index = ["target", "conditions", "cancer_type", "patients"]
-    yield Table(
+    yield ReportTable(
         "Pooled R2 of the expectation within each cancer type, mean ± standard deviation over runs",
         spread(typed.astype({"patients": int}), index, "r2_expectation"),
     )

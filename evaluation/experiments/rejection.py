@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from codenoise.core.base.errors import DataError
 from codenoise.core.diffusion.grid import step_grid, step_shares
 from codenoise.core.diffusion.schedule import linear_schedule
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.prioritisation.outcomes import Latents
 from codenoise.evaluation.experiment import Experiment, Part, Row
 from codenoise.evaluation.experiments.conflict import (
@@ -86,13 +86,13 @@ def _measure(study: Study, run: int, seed: int, target: str) -> list[Row]:
     return [*rates, *(about | {"measure": POWER} | row for row in _powers(study, target, seed))]
 
 
-def ensembles(study: Study) -> dict[str, Ensemble]:
+def ensembles(study: Study) -> dict[str, LoadedEnsemble]:
     """The consensuses whose filter is judged: as published, and the ensemble as it is."""
     return {PUBLISHED: study.published, COHERENT: study.ensemble}
 
 
 def _rates(
-    ensemble: Ensemble,
+    ensemble: LoadedEnsemble,
     target: str,
     test: Latents,
     used: Sequence[str],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from codenoise.evaluation.experiment import Claim, Figure, Section, Table
+from codenoise.evaluation.experiment import Claim, Figure, ReportTable, Section
 from codenoise.evaluation.experiments.conflict import (
     CROSS,
     DIRECT,
@@ -148,14 +148,14 @@ def _over_swaps(areas: pd.Series[float]) -> str:
     )
 
 
-def _rate_tables(rates: pd.DataFrame) -> Iterator[Table]:
+def _rate_tables(rates: pd.DataFrame) -> Iterator[ReportTable]:
     if rates.empty:
         return
     shown = _whole(rates).pivot_table(
         index=["method", "threshold"], columns="fraction", values="rate", sort=True
     )
     shown.columns = [f"over {fraction:.0%} of steps" for fraction in shown.columns]
-    yield Table(
+    yield ReportTable(
         "Rejected first attempts, with all conditions, mean over targets and runs",
         shown.map("{:.1%}".format).reset_index(),
     )
@@ -165,7 +165,7 @@ def _rate_tables(rates: pd.DataFrame) -> Iterator[Table]:
     keys = ["method", "target", "number"]
     columns = {k: _at(rates, *at).groupby(keys)["rate"].mean() for k, at in settings.items()}
     by_number = pd.DataFrame(columns).map("{:.1%}".format).reset_index()
-    yield Table(
+    yield ReportTable(
         "Rejected first attempts by target and number of conditions",
         by_number.rename(columns={"number": "conditions"}).astype({"conditions": int}),
         f"The strictest setting measured: threshold {threshold:g}, {fraction:.0%} of steps. One "
@@ -173,7 +173,7 @@ def _rate_tables(rates: pd.DataFrame) -> Iterator[Table]:
     )
 
 
-def _power_tables(powers: pd.DataFrame) -> Iterator[Table]:
+def _power_tables(powers: pd.DataFrame) -> Iterator[ReportTable]:
     if powers.empty:
         return
     keys = ["statistic", "method"]
@@ -185,7 +185,7 @@ def _power_tables(powers: pd.DataFrame) -> Iterator[Table]:
     names = {"method": "of", "flagged_swapped": "flagged, swapped",
              "flagged_coherent": "flagged, as they are"}  # fmt: skip
     places = shown["statistic"].map(STATISTICS.index)
-    yield Table(
+    yield ReportTable(
         "Telling swapped conditions: AUC and share flagged, mean over targets, conditions and runs",
         shown.loc[places.sort_values(kind="stable").index].rename(columns=names),
     )
@@ -195,7 +195,7 @@ def _power_tables(powers: pd.DataFrame) -> Iterator[Table]:
     wide = means.reset_index().pivot_table(
         index=SWAP, columns="statistic", values="text", aggfunc="first", sort=False
     )
-    yield Table("AUC by target, swapped condition and partner", wide.reset_index())
+    yield ReportTable("AUC by target, swapped condition and partner", wide.reset_index())
 
 
 def _figures(rates: pd.DataFrame, powers: pd.DataFrame) -> Iterator[Figure]:

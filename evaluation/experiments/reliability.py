@@ -20,7 +20,15 @@ from codenoise.core.ensemble.weights import (
     WEIGHTINGS,
     reliability_weights,
 )
-from codenoise.evaluation.experiment import Claim, Experiment, Figure, Part, Row, Section, Table
+from codenoise.evaluation.experiment import (
+    Claim,
+    Experiment,
+    Figure,
+    Part,
+    ReportTable,
+    Row,
+    Section,
+)
 from codenoise.evaluation.plotting import colour, figure, legend
 from codenoise.evaluation.reading import against, not_measured, notes, present
 from codenoise.evaluation.statistics import compare, effective_experts
@@ -231,19 +239,19 @@ def _claims(counts: pd.DataFrame, full: pd.DataFrame) -> Iterator[Claim]:
         )  # fmt: skip
 
 
-def _tables(counts: pd.DataFrame, full: pd.DataFrame) -> Iterator[Table]:
+def _tables(counts: pd.DataFrame, full: pd.DataFrame) -> Iterator[ReportTable]:
     weights = _wide(full, ["target", "members", "expert", "mse", "r2"], "weight")
-    yield Table(
+    yield ReportTable(
         "Reliability weight of each expert, all other modalities given",
         weights.rename(columns={"mse": "validation MSE", "r2": "validation R2"}),
     )
-    yield Table(
+    yield ReportTable(
         "Effective number of experts, sets that leave two or more",
         _wide(counts, ["members", *SUBJECT, "experts"], "effective"),
     )
     adaptive = full[full["weighting"] == ADAPTIVE].astype({"patients": int})
     names = {"weight": "mean weight", "low": "5% of patients below", "high": "5% above"}
-    yield Table(
+    yield ReportTable(
         "Adaptive weights over test patients, all other modalities given",
         adaptive[["target", "members", "expert", "patients", *names]].rename(columns=names),
     )

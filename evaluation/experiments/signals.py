@@ -11,7 +11,15 @@ import pandas as pd
 
 from codenoise.core.base.errors import DataError
 from codenoise.core.prioritisation.outcomes import TREES, agreement, features, fit, outcome
-from codenoise.evaluation.experiment import Claim, Experiment, Figure, Part, Row, Section, Table
+from codenoise.evaluation.experiment import (
+    Claim,
+    Experiment,
+    Figure,
+    Part,
+    ReportTable,
+    Row,
+    Section,
+)
 from codenoise.evaluation.plotting import grouped, legend, panels
 from codenoise.evaluation.reading import (
     against,
@@ -178,7 +186,7 @@ def _claims(rows: pd.DataFrame, called: str) -> Iterator[Claim]:
     yield from compared
 
 
-def _table(rows: pd.DataFrame, task: str, measure: str) -> Table:
+def _table(rows: pd.DataFrame, task: str, measure: str) -> ReportTable:
     drawn = rows["method"].where(
         (rows["method"] == REAL) | ~rows["method"].isin(rows.loc[rows["value"] == DRAW, "method"]),
         rows["method"] + ", " + rows["value"],
@@ -186,7 +194,7 @@ def _table(rows: pd.DataFrame, task: str, measure: str) -> Table:
     order = [f"{name}{kind}" for name in ORDER for kind in ("", f", {DRAW}", f", {MEAN}")]
     cells = spread(rows.assign(method=drawn), ["modality"], measure, order=order)
     cells["trained on"] = cells["modality"].map(rows.groupby("modality")["trained"].max())
-    return Table(
+    return ReportTable(
         f"{capital(MEASURES[measure])} of {TASKS[task]}, mean ± sd over {rows['run'].nunique()} "
         f"runs; {int(rows['patients'].max())} test patients, {int(rows['classes'].max())} classes",
         cells.astype({"trained on": int}),

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from codenoise.core.cohort.given import Given, MuDataLike
-from codenoise.core.ensemble.ensemble import Ensemble, Progress
+from codenoise.core.ensemble.ensemble import LoadedEnsemble, Progress
 from codenoise.core.ensemble.learning import Evidence
 from codenoise.core.ensemble.learning import calibrate as learn
 from codenoise.core.ensemble.settings import DEFAULT_WEIGHTING, Composition
 from codenoise.registry.ensembles.recipe import recipe_of
 from codenoise.registry.ensembles.recipe_calibration import stored
 
-AnyEnsemble = TypeVar("AnyEnsemble", bound=Ensemble)
+AnyEnsemble = TypeVar("AnyEnsemble", bound=LoadedEnsemble)
 
 
 def calibrate(
@@ -86,8 +86,8 @@ def calibrate(
 
 
 def _with_recipe(
-    learned: Ensemble, evidence: Sequence[Evidence], cohort: str, digest: str
-) -> Ensemble:
+    learned: LoadedEnsemble, evidence: Sequence[Evidence], cohort: str, digest: str
+) -> LoadedEnsemble:
     """The ensemble with what was learned in its recipe."""
     assert learned.calibration is not None
     changed = recipe_of(learned.made_with).model_copy(

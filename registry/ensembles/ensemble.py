@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from codenoise.core.base.errors import EnsembleError
-from codenoise.core.ensemble.ensemble import Ensemble as LoadedEnsemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.settings import DEFAULT_WEIGHTING, Composition
 from codenoise.registry.ensembles.composing import compose
 from codenoise.registry.ensembles.recipe import (
@@ -27,7 +27,7 @@ from codenoise.registry.installed.discovery import Inventory, discover
 class Ensemble(LoadedEnsemble):
     """Experts and spaces that fit together, found among what is installed.
 
-    What it can do and holds is described at `codenoise.core.ensemble.ensemble.Ensemble`.
+    What it can do and holds is described at `codenoise.core.ensemble.ensemble.LoadedEnsemble`.
     """
 
     @classmethod

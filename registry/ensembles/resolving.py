@@ -22,7 +22,7 @@ from codenoise.registry.installed.code_plugins import Kind, need
 from codenoise.registry.installed.discovery import Inventory, Plugin
 
 if TYPE_CHECKING:
-    from codenoise.core.ensemble.ensemble import Ensemble
+    from codenoise.core.ensemble.ensemble import LoadedEnsemble
 
 
 def resolve(
@@ -72,7 +72,7 @@ def resolve(
     return experts, spaces
 
 
-def load_ensemble(recipe: Recipe, inventory: Inventory) -> Ensemble:
+def load_ensemble(recipe: Recipe, inventory: Inventory) -> LoadedEnsemble:
     """Load the spaces and networks of a recipe.
 
     Raises
@@ -80,7 +80,7 @@ def load_ensemble(recipe: Recipe, inventory: Inventory) -> Ensemble:
     EnsembleError, ArtifactError
         If something is not installed, unknown, does not fit, or is corrupted.
     """
-    from codenoise.core.ensemble.ensemble import Ensemble
+    from codenoise.core.ensemble.ensemble import LoadedEnsemble
     from codenoise.registry.installed.loading import load_expert, load_space
 
     named: tuple[tuple[str, Kind, str], ...] = (
@@ -93,7 +93,7 @@ def load_ensemble(recipe: Recipe, inventory: Inventory) -> Ensemble:
         except CodenoiseError as problem:
             raise EnsembleError(f"the recipe: field {field!r}: {problem}") from None
     experts, spaces = resolve(recipe, inventory)
-    return Ensemble(
+    return LoadedEnsemble(
         spaces={modality: load_space(plugin) for modality, plugin in spaces.items()},
         experts=tuple(load_expert(plugin) for plugin in experts),
         settings=recipe.settings,

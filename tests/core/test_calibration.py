@@ -15,7 +15,7 @@ from codenoise.core.base.metrics import interval_coverage
 from codenoise.core.ensemble import learning
 from codenoise.core.ensemble.calibration import Calibration, PatternCoefficients, widened
 from codenoise.core.ensemble.engine import generate
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.learning import calibrate, spread_factors
 from codenoise.core.ensemble.settings import EngineSettings
@@ -57,11 +57,11 @@ def joint_mean(tables: Tables) -> NDArray[np.float64]:
 
 @pytest.fixture(scope="module")
 def ensemble(
-    experts: list[Expert], latent_ensemble: Callable[..., Ensemble]
-) -> Callable[..., Ensemble]:
+    experts: list[Expert], latent_ensemble: Callable[..., LoadedEnsemble]
+) -> Callable[..., LoadedEnsemble]:
     """Ensembles of given settings; of ``experts``, unless others are given."""
 
-    def build(others: list[Expert] | None = None, **settings: Any) -> Ensemble:
+    def build(others: list[Expert] | None = None, **settings: Any) -> LoadedEnsemble:
         chosen = EngineSettings(max_incoherent_fraction=1.0, **settings)
         return latent_ensemble(tuple(others or experts), chosen)
 
@@ -69,11 +69,11 @@ def ensemble(
 
 
 @pytest.fixture(scope="module")
-def calibrated(ensemble: Callable[..., Ensemble]) -> Ensemble:
+def calibrated(ensemble: Callable[..., LoadedEnsemble]) -> LoadedEnsemble:
     return calibrate(ensemble(), independent(600, 0), draws=19)[0]
 
 
-def moments(model: Ensemble, tables: Tables) -> tuple[NDArray[np.float64], float]:
+def moments(model: LoadedEnsemble, tables: Tables) -> tuple[NDArray[np.float64], float]:
     """Mean of the draws, and their variance around it."""
     patients = list(tables["x"].index)
     draws = generate(
@@ -84,7 +84,7 @@ def moments(model: Ensemble, tables: Tables) -> tuple[NDArray[np.float64], float
 
 
 def test_product_of_independent_conditions_is_the_exact_joint(
-    ensemble: Callable[..., Ensemble],
+    ensemble: Callable[..., LoadedEnsemble],
 ) -> None:
     tables = independent(100, 1)
     model = ensemble(composition="product", mirrored=False)
@@ -95,7 +95,7 @@ def test_product_of_independent_conditions_is_the_exact_joint(
 
 
 def test_mean_of_mirrored_draws_of_linear_experts_has_no_sampling_error(
-    ensemble: Callable[..., Ensemble],
+    ensemble: Callable[..., LoadedEnsemble],
 ) -> None:
     tables = independent(100, 1)
     mean, variance = moments(ensemble(composition="product"), tables)
@@ -104,7 +104,7 @@ def test_mean_of_mirrored_draws_of_linear_experts_has_no_sampling_error(
     assert np.mean((mean - joint_mean(tables)) ** 2) < JOINT / 100 / 100
 
 
-def test_calibrated_product_finds_the_exact_joint(calibrated: Ensemble) -> None:
+def test_calibrated_product_finds_the_exact_joint(calibrated: LoadedEnsemble) -> None:
     tables = independent(100, 1)
     mean, variance = moments(replace_spread(calibrated), tables)
     # 600 patients leave a tenth of the way from the default weights.
@@ -112,13 +112,13 @@ def test_calibrated_product_finds_the_exact_joint(calibrated: Ensemble) -> None:
     assert np.mean((mean - joint_mean(tables)) ** 2) < 1.7 * JOINT / 100
 
 
-def replace_spread(model: Ensemble) -> Ensemble:
+def replace_spread(model: LoadedEnsemble) -> LoadedEnsemble:
     """The same without its correction of the spread."""
     assert model.calibration is not None
     return replace(model, calibration=replace(model.calibration, spread={}))
 
 
-def test_mean_composition_is_overdispersed(ensemble: Callable[..., Ensemble]) -> None:
+def test_mean_composition_is_overdispersed(ensemble: Callable[..., LoadedEnsemble]) -> None:
     tables = independent(100, 1)
     weights = {"a-to-x": 0.5, "b-to-x": 0.5}
     mean, variance = moments(ensemble(weighting="fixed", fixed=weights), tables)
@@ -130,7 +130,7 @@ def test_mean_composition_is_overdispersed(ensemble: Callable[..., Ensemble]) ->
 
 
 def test_stacked_weights_find_the_one_expert_that_knows(
-    gaussian_expert: Callable[..., Expert], ensemble: Callable[..., Ensemble]
+    gaussian_expert: Callable[..., Expert], ensemble: Callable[..., LoadedEnsemble]
 ) -> None:
     """The condition of the second expert is noise, which it takes for the truth."""
     tables = independent(400, 2)
@@ -151,7 +151,7 @@ def test_stacked_weights_find_the_one_expert_that_knows(
 
 
 def test_learned_weights_are_reported_and_only_used_for_their_conditions(
-    calibrated: Ensemble,
+    calibrated: LoadedEnsemble,
 ) -> None:
     assert calibrated.settings.weighting == "stacked"
     assert calibrated.calibration is not None
@@ -173,7 +173,7 @@ def test_learned_weights_are_reported_and_only_used_for_their_conditions(
 
 
 def test_coefficients_that_sample_worse_than_the_default_are_not_kept(
-    ensemble: Callable[..., Ensemble], monkeypatch: pytest.MonkeyPatch
+    ensemble: Callable[..., LoadedEnsemble], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def poor(gram: object, moment: object, start: NDArray[np.float64], *_: object, **__: object):  # type: ignore[no-untyped-def]
         return np.tile(3 * start, (learning.KNOTS, 1))
@@ -197,7 +197,7 @@ def test_coefficients_are_interpolated_in_log_signal_to_noise() -> None:
     assert calibration.at("x", ["a", "b"], ["one"], levels) is None
 
 
-def test_calibration_of_another_composition_is_refused(calibrated: Ensemble) -> None:
+def test_calibration_of_another_composition_is_refused(calibrated: LoadedEnsemble) -> None:
     tables = independent(2, 0)
     with pytest.raises(EnsembleError, match="learned for composition 'product', the recipe asks f"):
         generate(
@@ -218,7 +218,7 @@ def test_spread_makes_intervals_hold_ninety_percent_of_new_patients(width: float
     assert interval_coverage(real[1], widened(draws[1], factors)) == pytest.approx(0.9, abs=0.03)
 
 
-def test_spread_is_part_of_the_draws(calibrated: Ensemble) -> None:
+def test_spread_is_part_of_the_draws(calibrated: LoadedEnsemble) -> None:
     assert calibrated.calibration is not None
     doubled = replace(calibrated.calibration, spread={"x": (2.0,) * DIM})
     tables = independent(30, 5)
@@ -228,7 +228,7 @@ def test_spread_is_part_of_the_draws(calibrated: Ensemble) -> None:
     assert wide[1] == pytest.approx(4 * plain[1], rel=1e-4)
 
 
-def test_calibration_repeats_itself(ensemble: Callable[..., Ensemble]) -> None:
+def test_calibration_repeats_itself(ensemble: Callable[..., LoadedEnsemble]) -> None:
     model, tables = ensemble(), independent(60, 0)
     torch.manual_seed(1)
     first = calibrate(model, tables, draws=19)
@@ -245,14 +245,14 @@ def test_calibration_repeats_itself(ensemble: Callable[..., Ensemble]) -> None:
     ],
 )
 def test_cohort_without_the_target_or_a_condition_is_refused(
-    ensemble: Callable[..., Ensemble], keep: list[str], words: str
+    ensemble: Callable[..., LoadedEnsemble], keep: list[str], words: str
 ) -> None:
     tables = independent(60, 0)
     with pytest.raises(DataError, match=words):
         calibrate(ensemble(), {name: tables[name] for name in keep})
 
 
-def test_too_few_patients_are_counted(ensemble: Callable[..., Ensemble]) -> None:
+def test_too_few_patients_are_counted(ensemble: Callable[..., LoadedEnsemble]) -> None:
     tables = independent(12, 0)
     with pytest.raises(
         DataError,

@@ -11,7 +11,7 @@ from scipy.stats import kstest
 
 from codenoise.core.base.errors import DataError, EnsembleError
 from codenoise.core.ensemble.conflict import ranked_conflicts as conflicts
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.expert import Expert
 
 Build = Callable[..., Expert]
@@ -20,7 +20,7 @@ DIM = 16
 LOADINGS = {"a": 0.95, "b": 0.9, "c": 0.8}  # what each modality shows of the common factor
 
 
-class Unchecked(Ensemble):
+class Unchecked(LoadedEnsemble):
     """Exact experts, which live in no real space."""
 
     def __post_init__(self) -> None:
@@ -43,7 +43,7 @@ def world(patients: int, seed: int = 0) -> Latents:
 
 
 @pytest.fixture
-def ensemble(gaussian_expert: Build) -> Ensemble:
+def ensemble(gaussian_expert: Build) -> LoadedEnsemble:
     """The exact expert of each ordered pair."""
     experts = []
     for one, other in permutations(LOADINGS, 2):
@@ -63,7 +63,7 @@ def swapped(latents: Latents, name: str, pairs: list[tuple[str, str]]) -> Latent
 @pytest.mark.parametrize("name", ["a", "b"])
 @pytest.mark.parametrize("seed", range(3))
 def test_swapped_patients_come_first_and_their_modality_is_named(
-    ensemble: Ensemble, name: str, seed: int
+    ensemble: LoadedEnsemble, name: str, seed: int
 ) -> None:
     latents, two = world(400, seed), ["p0003", "p0150"]
     before = conflicts(ensemble, latents).set_index("patient").loc[two]
@@ -77,7 +77,9 @@ def test_swapped_patients_come_first_and_their_modality_is_named(
     assert (after.p < 0.01).all() and (before.p > after.p).all()
 
 
-def test_score_is_the_mean_cosine_distance_of_the_known_expectations(ensemble: Ensemble) -> None:
+def test_score_is_the_mean_cosine_distance_of_the_known_expectations(
+    ensemble: LoadedEnsemble,
+) -> None:
     latents = world(60)
     found = conflicts(ensemble, latents).set_index("patient").loc[latents["a"].index]
     distances = []
@@ -90,7 +92,9 @@ def test_score_is_the_mean_cosine_distance_of_the_known_expectations(ensemble: E
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_nothing_depends_on_the_order_of_patients_or_tables(ensemble: Ensemble, seed: int) -> None:
+def test_nothing_depends_on_the_order_of_patients_or_tables(
+    ensemble: LoadedEnsemble, seed: int
+) -> None:
     latents = world(150)
     latents["b"] = latents["b"].iloc[:90]
     rng = np.random.default_rng(seed)
@@ -106,7 +110,7 @@ def test_nothing_depends_on_the_order_of_patients_or_tables(ensemble: Ensemble, 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_chances_are_uniform_without_conflicts_whatever_patients_have(
-    ensemble: Ensemble, seed: int
+    ensemble: LoadedEnsemble, seed: int
 ) -> None:
     """A fifth has two modalities of each kind; the chance must not show who has how many."""
     latents, ids = world(1000, seed), np.array([f"p{i:04d}" for i in range(1000)])
@@ -120,7 +124,7 @@ def test_chances_are_uniform_without_conflicts_whatever_patients_have(
     assert (found.p < 0.05).mean() == pytest.approx(0.05, abs=0.02)
 
 
-def test_of_one_pair_the_chance_is_the_rank(ensemble: Ensemble) -> None:
+def test_of_one_pair_the_chance_is_the_rank(ensemble: LoadedEnsemble) -> None:
     latents = world(40)
     some = replace(ensemble, experts=ensemble.experts[:1])
     found = conflicts(some, {name: latents[name] for name in "ab"})
@@ -130,7 +134,7 @@ def test_of_one_pair_the_chance_is_the_rank(ensemble: Ensemble) -> None:
     assert found.score.is_monotonic_decreasing
 
 
-def test_who_cannot_be_compared_comes_last_with_the_reason(ensemble: Ensemble) -> None:
+def test_who_cannot_be_compared_comes_last_with_the_reason(ensemble: LoadedEnsemble) -> None:
     latents = world(60)
     ids = list(latents["a"].index)
     latents = {
@@ -154,7 +158,7 @@ def test_who_cannot_be_compared_comes_last_with_the_reason(ensemble: Ensemble) -
     assert (reasons["other"], reasons[ids[9]]) == ("has only d", "has only a")
 
 
-def test_too_few_for_any_pair_gives_reasons_and_no_score(ensemble: Ensemble) -> None:
+def test_too_few_for_any_pair_gives_reasons_and_no_score(ensemble: LoadedEnsemble) -> None:
     found = conflicts(ensemble, {name: table.iloc[:19] for name, table in world(60).items()})
     assert len(found) == 19
     assert found[["score", "p"]].isna().all(axis=None)
@@ -165,7 +169,7 @@ def test_too_few_for_any_pair_gives_reasons_and_no_score(ensemble: Ensemble) -> 
     ]
 
 
-def test_the_better_of_two_experts_counts(ensemble: Ensemble, gaussian_expert: Build) -> None:
+def test_the_better_of_two_experts_counts(ensemble: LoadedEnsemble, gaussian_expert: Build) -> None:
     latents = world(80)
     wrong = gaussian_expert(-0.5 * np.eye(DIM), np.eye(DIM), "a")
     worse = replace(wrong, name="z@1", target="b", validation_r2=-1.0)
@@ -175,7 +179,7 @@ def test_the_better_of_two_experts_counts(ensemble: Ensemble, gaussian_expert: B
     assert conflicts(better, latents).score.mean() > conflicts(ensemble, latents).score.mean()
 
 
-def test_a_cohort_or_ensemble_without_pairs_is_refused(ensemble: Ensemble) -> None:
+def test_a_cohort_or_ensemble_without_pairs_is_refused(ensemble: LoadedEnsemble) -> None:
     latents = world(30)
     with pytest.raises(DataError, match="the cohort has a; conflicts are between modalities"):
         conflicts(ensemble, {"a": latents["a"]})

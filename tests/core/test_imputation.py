@@ -21,7 +21,7 @@ from codenoise.core.cohort.tables import Table, write_table
 from codenoise.core.diffusion.denoiser import Denoiser
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.engine import Generation
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.imputation import CHUNK, Imputation, Origin
 from codenoise.core.ensemble.multiple import draws_table
@@ -81,7 +81,7 @@ def gaussian_denoiser(matrix: NDArray[np.float64], sd: float) -> Denoiser:
 
 
 @pytest.fixture(scope="module")
-def ensemble() -> Ensemble:
+def ensemble() -> LoadedEnsemble:
     train, validation = tables(400, seed=0), tables(100, seed=1)
     train["rna"].iloc[:5, 0] = np.nan  # so that this space takes gaps, and the others do not
     spaces = {
@@ -110,7 +110,7 @@ def ensemble() -> Ensemble:
                 validation_mse=error,
             )
         )
-    return Ensemble(spaces, tuple(experts), NEVER_REJECT)
+    return LoadedEnsemble(spaces, tuple(experts), NEVER_REJECT)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def cohort_of(frames: Mapping[str, pd.DataFrame]) -> Cohort:
 
 
 @pytest.fixture(scope="module")
-def result(ensemble: Ensemble, holey: dict[str, pd.DataFrame]) -> Imputation:
+def result(ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame]) -> Imputation:
     return ensemble.impute(cohort_of(holey), draws=8, seed=0)
 
 
@@ -211,7 +211,7 @@ def test_observed_values_are_untouched(result: Imputation, holey: dict[str, pd.D
 
 
 def test_the_given_cohort_is_not_changed(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame]
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame]
 ) -> None:
     cohort = cohort_of({name: frame.copy() for name, frame in holey.items()})
     before = cohort.digest()
@@ -240,7 +240,7 @@ def test_a_row_without_any_value_is_generated_in_its_place(
 
 def test_gaps_in_a_measured_row_are_reconstructed_from_the_rest_of_the_row(
     result: Imputation,
-    ensemble: Ensemble,
+    ensemble: LoadedEnsemble,
     holey: dict[str, pd.DataFrame],
     real: dict[str, pd.DataFrame],
 ) -> None:
@@ -293,7 +293,7 @@ def decoded_draws(space: Space, generation: Generation) -> pd.DataFrame:
 
 
 def test_the_completed_value_is_the_mean_of_the_draws(
-    result: Imputation, ensemble: Ensemble, real: dict[str, pd.DataFrame]
+    result: Imputation, ensemble: LoadedEnsemble, real: dict[str, pd.DataFrame]
 ) -> None:
     for name in ("rna", "rppa"):
         space = ensemble.spaces[name]
@@ -308,17 +308,17 @@ def test_the_completed_value_is_the_mean_of_the_draws(
 
 
 def test_draws_of_patients_that_no_expert_fits_are_left_out(
-    result: Imputation, ensemble: Ensemble, real: dict[str, pd.DataFrame]
+    result: Imputation, ensemble: LoadedEnsemble, real: dict[str, pd.DataFrame]
 ) -> None:
     draws = draws_table(ensemble.spaces["cna"], result.generations["cna"], result.seed)
     assert set(draws.index.get_level_values("patient")) == set(real["cna"].index[18:22])
     assert draws.notna().all(axis=None)
 
 
-def test_draws_of_one_expert_follow_its_distribution(ensemble: Ensemble) -> None:
+def test_draws_of_one_expert_follow_its_distribution(ensemble: LoadedEnsemble) -> None:
     space, expert = ensemble.spaces["rppa"], ensemble.experts_for("rppa")[1]
     given = tables(5, seed=3)
-    only = Ensemble(ensemble.spaces, (expert,), replace(NEVER_REJECT, steps=100))
+    only = LoadedEnsemble(ensemble.spaces, (expert,), replace(NEVER_REJECT, steps=100))
     result = only.impute(cohort_of({"cna": given["cna"]}), draws=400)
     condition = ensemble.spaces["cna"].encode(given["cna"]).to_numpy(np.float64)
     # The denoiser is linear in its condition; at no signal it gives the mean it is built around.
@@ -336,7 +336,7 @@ def only_rna(result: Imputation) -> Imputation:
     return replace(result, completed={"rna": result.completed["rna"]})
 
 
-def test_generated_values_come_close_to_the_real_ones(ensemble: Ensemble) -> None:
+def test_generated_values_come_close_to_the_real_ones(ensemble: LoadedEnsemble) -> None:
     real = tables(200, seed=4)
     given = {"cna": real["cna"], "rna": real["rna"].iloc[:100], "rppa": real["rppa"]}
     result = ensemble.impute(cohort_of(given), draws=20)
@@ -374,7 +374,7 @@ def test_the_rows_of_the_report_are_numbered_through(result: Imputation) -> None
 
 
 def test_the_report_names_the_experts_in_play_and_their_weights(
-    result: Imputation, ensemble: Ensemble, real: dict[str, pd.DataFrame]
+    result: Imputation, ensemble: LoadedEnsemble, real: dict[str, pd.DataFrame]
 ) -> None:
     report = result.report.set_index(["target", "patient"])
     ids = real["rna"].index
@@ -403,11 +403,11 @@ def test_coherence_is_reported_where_experts_can_be_compared(
 
 
 def test_patients_whose_experts_never_agree_are_kept_and_reported(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame], real: dict[str, pd.DataFrame]
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame], real: dict[str, pd.DataFrame]
 ) -> None:
     # Every distance is over this threshold, so every attempt of two experts is rejected.
     strict = replace(NEVER_REJECT, threshold=-1.0, max_retries=2)
-    settings = Ensemble(ensemble.spaces, ensemble.experts, strict)
+    settings = LoadedEnsemble(ensemble.spaces, ensemble.experts, strict)
     result = settings.impute(cohort_of(holey), draws=3)
     report = result.report.set_index(["target", "patient"])
     both = report.loc[("rna", real["rna"].index[8])]
@@ -421,7 +421,7 @@ def test_patients_whose_experts_never_agree_are_kept_and_reported(
 
 
 def test_a_column_the_space_does_not_know_stays_empty_where_it_is(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame], real: dict[str, pd.DataFrame]
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame], real: dict[str, pd.DataFrame]
 ) -> None:
     extra = holey["rna"].copy()
     extra.insert(2, "batch", 7.0)
@@ -444,7 +444,7 @@ def test_a_column_the_space_does_not_know_stays_empty_where_it_is(
 
 
 def test_a_row_with_nothing_but_a_value_the_space_does_not_know_is_refused(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame]
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame]
 ) -> None:
     extra = holey["rna"].assign(batch=7.0)  # now even the row without rna values holds a value
     with pytest.raises(DataError, match=r"rna\.csv, patient 's2-005': 8 of 8 values are missing"):
@@ -452,7 +452,7 @@ def test_a_row_with_nothing_but_a_value_the_space_does_not_know_is_refused(
 
 
 def test_columns_in_another_order_stay_in_it_and_get_the_same_values(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame], result: Imputation
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame], result: Imputation
 ) -> None:
     turned = {name: frame[frame.columns[::-1]] for name, frame in holey.items()}
     other = ensemble.impute(cohort_of(turned), draws=8, seed=0)
@@ -463,7 +463,7 @@ def test_columns_in_another_order_stay_in_it_and_get_the_same_values(
 
 
 def test_a_target_without_a_table_gets_one(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame]
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame]
 ) -> None:
     cohort = Cohort({name: Table(holey[name], f"{name}.tsv", ".tsv") for name in ("cna", "rna")})
     result = ensemble.impute(cohort, draws=2)
@@ -477,7 +477,7 @@ def test_a_target_without_a_table_gets_one(
     assert (result.spread["rppa"].frame > 0).all(axis=None)
 
 
-def test_one_table_is_enough(ensemble: Ensemble, real: dict[str, pd.DataFrame]) -> None:
+def test_one_table_is_enough(ensemble: LoadedEnsemble, real: dict[str, pd.DataFrame]) -> None:
     result = ensemble.impute(cohort_of({"rna": real["rna"]}), draws=2)
     assert sorted(result.completed) == ["cna", "rna", "rppa"]
     for name in ("cna", "rppa"):
@@ -486,7 +486,7 @@ def test_one_table_is_enough(ensemble: Ensemble, real: dict[str, pd.DataFrame]) 
 
 
 def test_a_complete_cohort_comes_back_as_it_is(
-    ensemble: Ensemble, real: dict[str, pd.DataFrame]
+    ensemble: LoadedEnsemble, real: dict[str, pd.DataFrame]
 ) -> None:
     result = ensemble.impute(cohort_of(real), draws=2)
     assert len(result.report) == 0
@@ -497,7 +497,7 @@ def test_a_complete_cohort_comes_back_as_it_is(
 
 
 def test_only_the_targets_asked_for_are_completed(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame], result: Imputation
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame], result: Imputation
 ) -> None:
     only = ensemble.impute(cohort_of(holey), draws=8, seed=0, targets=["rppa"])
     assert list(only.completed) == ["rppa"]
@@ -508,7 +508,7 @@ def test_only_the_targets_asked_for_are_completed(
 
 
 def test_the_same_seed_gives_the_same_and_another_seed_something_else(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame], result: Imputation
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame], result: Imputation
 ) -> None:
     same(ensemble.impute(cohort_of(holey), draws=8, seed=0), result)
     other = ensemble.impute(cohort_of(holey), draws=8, seed=1)
@@ -518,7 +518,7 @@ def test_the_same_seed_gives_the_same_and_another_seed_something_else(
 
 
 def test_the_order_of_the_patients_does_not_matter(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame], result: Imputation
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame], result: Imputation
 ) -> None:
     turned = {name: frame.iloc[::-1] for name, frame in holey.items()}
     other = ensemble.impute(cohort_of(turned), draws=8, seed=0)
@@ -533,14 +533,14 @@ def test_the_order_of_the_patients_does_not_matter(
 
 
 def test_the_order_of_the_tables_does_not_matter(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame], result: Imputation
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame], result: Imputation
 ) -> None:
     turned = dict(reversed(holey.items()))
     same(result, ensemble.impute(cohort_of(turned), draws=8, seed=0))
 
 
 def test_the_other_patients_do_not_matter(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame], result: Imputation
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame], result: Imputation
 ) -> None:
     ids = list(holey["cna"].index[4:16])
     other = ensemble.impute(cohort_of(holey).subset(ids), draws=8, seed=0)
@@ -548,14 +548,16 @@ def test_the_other_patients_do_not_matter(
 
 
 def test_more_draws_extend_the_first_ones(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame], result: Imputation
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame], result: Imputation
 ) -> None:
     few = ensemble.impute(cohort_of(holey), draws=3, seed=0)
     for name, generation in few.generations.items():
         np.testing.assert_array_equal(generation.draws, result.generations[name].draws[:, :3])
 
 
-def test_more_patients_than_are_decoded_at_a_time_are_all_completed(ensemble: Ensemble) -> None:
+def test_more_patients_than_are_decoded_at_a_time_are_all_completed(
+    ensemble: LoadedEnsemble,
+) -> None:
     many = tables(CHUNK + 40, seed=5)
     given = {"cna": many["cna"], "rna": many["rna"].iloc[:2]}
     result = ensemble.impute(cohort_of(given), draws=2, targets=["rna"])
@@ -570,7 +572,7 @@ def test_more_patients_than_are_decoded_at_a_time_are_all_completed(ensemble: En
 
 
 def test_progress_counts_up_to_all_trajectories_of_each_target(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame], real: dict[str, pd.DataFrame]
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame], real: dict[str, pd.DataFrame]
 ) -> None:
     calls: list[tuple[str, int, int]] = []
     ensemble.impute(cohort_of(holey), draws=3, progress=lambda *call: calls.append(call))
@@ -582,7 +584,7 @@ def test_progress_counts_up_to_all_trajectories_of_each_target(
 
 
 def test_single_precision_tables_stay_single_precision(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame]
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame]
 ) -> None:
     single = {name: frame.astype(np.float32) for name, frame in holey.items()}
     cohort = Cohort({n: Table(f, f"{n}.parquet", ".parquet") for n, f in single.items()})
@@ -596,7 +598,7 @@ def test_single_precision_tables_stay_single_precision(
 
 
 def test_what_is_written_holds_the_observed_cells_to_the_letter(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame], tmp_path: Path
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame], tmp_path: Path
 ) -> None:
     for name, frame in holey.items():
         frame.map("{:.3e}".format).where(frame.notna()).to_csv(tmp_path / f"{name}.csv")
@@ -613,7 +615,7 @@ def test_what_is_written_holds_the_observed_cells_to_the_letter(
 
 
 def test_tables_without_a_common_patient_are_refused_with_ids_of_each(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame]
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame]
 ) -> None:
     renamed = holey["cna"].rename(index=lambda name: f"{name}-01A")
     with pytest.raises(EnsembleError) as caught:
@@ -625,7 +627,7 @@ def test_tables_without_a_common_patient_are_refused_with_ids_of_each(
 
 
 def test_an_unknown_modality_is_refused_with_the_known_ones(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame]
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame]
 ) -> None:
     with pytest.raises(EnsembleError) as caught:
         ensemble.impute(cohort_of({**holey, "mirna": holey["rna"]}))
@@ -635,14 +637,14 @@ def test_an_unknown_modality_is_refused_with_the_known_ones(
 
 
 def test_a_target_without_an_expert_is_refused(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame]
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame]
 ) -> None:
     with pytest.raises(EnsembleError, match="no expert that generates 'wsi'; it generates rna, "):
         ensemble.impute(cohort_of(holey), targets=["rna", "wsi"])
 
 
 def test_a_table_without_the_features_of_its_space_is_refused_by_file(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame]
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame]
 ) -> None:
     short = holey["rna"].drop(columns=["rna0", "rna4"])
     with pytest.raises(SpaceError, match=r"rna\.csv lacks 2 of the 8 features .*'rna0', 'rna4'"):
@@ -650,7 +652,7 @@ def test_a_table_without_the_features_of_its_space_is_refused_by_file(
 
 
 def test_a_gap_in_a_modality_of_complete_data_is_refused_by_file_and_patient(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame]
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame]
 ) -> None:
     gap = holey["cna"].copy()
     gap.iloc[2, 1] = np.nan
@@ -660,33 +662,33 @@ def test_a_gap_in_a_modality_of_complete_data_is_refused_by_file_and_patient(
 
 @pytest.mark.parametrize("draws", [1, 0, -1])
 def test_too_few_draws_for_a_spread_are_refused(
-    ensemble: Ensemble, holey: dict[str, pd.DataFrame], draws: int
+    ensemble: LoadedEnsemble, holey: dict[str, pd.DataFrame], draws: int
 ) -> None:
     with pytest.raises(EnsembleError, match="draws"):
         ensemble.impute(cohort_of(holey), draws=draws)
 
 
-def test_a_cohort_without_tables_is_refused(ensemble: Ensemble) -> None:
+def test_a_cohort_without_tables_is_refused(ensemble: LoadedEnsemble) -> None:
     with pytest.raises(EnsembleError):
         ensemble.impute(Cohort({}))
 
 
-def test_an_expert_whose_space_is_not_given_is_refused(ensemble: Ensemble) -> None:
+def test_an_expert_whose_space_is_not_given_is_refused(ensemble: LoadedEnsemble) -> None:
     spaces = {name: space for name, space in ensemble.spaces.items() if name != "rppa"}
     with pytest.raises(EnsembleError, match="rppa-to-rna@1 needs a space of rppa; none is given"):
-        Ensemble(spaces, ensemble.experts)
+        LoadedEnsemble(spaces, ensemble.experts)
 
 
-def test_an_expert_of_another_space_is_refused(ensemble: Ensemble) -> None:
+def test_an_expert_of_another_space_is_refused(ensemble: LoadedEnsemble) -> None:
     other = replace(ensemble.spaces["cna"], max_missing_fraction=0.25)
     with pytest.raises(EnsembleError) as caught:
-        Ensemble({**ensemble.spaces, "cna": other}, ensemble.experts)
+        LoadedEnsemble({**ensemble.spaces, "cna": other}, ensemble.experts)
     message = str(caught.value)
     assert "cna-to-rna@1 lives in the cna space sha256:" in message
     assert f"toy-cna@1 ({other.digest[:19]})" in message
 
 
-def test_targets_are_named_once_in_the_order_of_the_experts(ensemble: Ensemble) -> None:
+def test_targets_are_named_once_in_the_order_of_the_experts(ensemble: LoadedEnsemble) -> None:
     assert ensemble.targets == ["rna", "cna", "rppa"]
     assert [expert.name for expert in ensemble.experts_for("rppa")] == [
         "rna-to-rppa@1",

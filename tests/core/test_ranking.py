@@ -11,13 +11,13 @@ import pytest
 from codenoise.core.base.errors import DataError, EnsembleError
 from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.cohort.tables import Table
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.prioritisation.ranking import Priorities, prioritise
 
 
-class Unchecked(Ensemble):
+class Unchecked(LoadedEnsemble):
     """An ensemble of exact experts on tables that hold latents already."""
 
     def __post_init__(self) -> None:
@@ -31,7 +31,7 @@ class Unchecked(Ensemble):
 
 
 @pytest.fixture
-def ensemble(gaussian_expert: Callable[..., Expert]) -> Ensemble:
+def ensemble(gaussian_expert: Callable[..., Expert]) -> LoadedEnsemble:
     """The second factor of ``x`` follows ``a``; the first spreads with nothing known of it."""
     expert = gaussian_expert(np.diag([0.0, 0.95]), np.diag([1.0, 0.05]), "a", mse=0.5)
     return Unchecked({}, (expert,), EngineSettings(steps=20, mirrored=True))
@@ -67,12 +67,12 @@ def table(frame: pd.DataFrame) -> Table:
     return Table(frame.rename_axis("patient").rename(columns=str))
 
 
-def ranked(ensemble: Ensemble, world: tuple[Cohort, pd.DataFrame], **more: Any) -> Priorities:
+def ranked(ensemble: LoadedEnsemble, world: tuple[Cohort, pd.DataFrame], **more: Any) -> Priorities:
     return prioritise(ensemble, *world, ["x"], **{"trees": 60, **more})
 
 
 def test_those_whose_prediction_hangs_on_it_come_first(
-    ensemble: Ensemble, world: tuple[Cohort, pd.DataFrame]
+    ensemble: LoadedEnsemble, world: tuple[Cohort, pd.DataFrame]
 ) -> None:
     found = ranked(ensemble, world)
     table = found.table
@@ -92,7 +92,7 @@ def test_those_whose_prediction_hangs_on_it_come_first(
 
 
 def test_nobody_is_dropped_and_reasons_are_given(
-    ensemble: Ensemble, world: tuple[Cohort, pd.DataFrame]
+    ensemble: LoadedEnsemble, world: tuple[Cohort, pd.DataFrame]
 ) -> None:
     table = ranked(ensemble, world).table
     assert sorted(table.patient) == [*(f"p{i:03d}" for i in range(200, 230)), "q0", "q1"]
@@ -110,7 +110,7 @@ def test_nobody_is_dropped_and_reasons_are_given(
 
 
 def test_ranking_does_not_depend_on_the_order_of_patients(
-    ensemble: Ensemble, world: tuple[Cohort, pd.DataFrame]
+    ensemble: LoadedEnsemble, world: tuple[Cohort, pd.DataFrame]
 ) -> None:
     cohort, clinical = world
     a = cohort.tables["a"]
@@ -123,7 +123,7 @@ def test_ranking_does_not_depend_on_the_order_of_patients(
 
 
 def test_label_changes_any_label_and_survival(
-    ensemble: Ensemble, world: tuple[Cohort, pd.DataFrame]
+    ensemble: LoadedEnsemble, world: tuple[Cohort, pd.DataFrame]
 ) -> None:
     changes = ranked(ensemble, world, score="label-changes").table.head(30)
     assert changes.score.between(0, 1, inclusive="left").all()
@@ -140,7 +140,7 @@ def test_label_changes_any_label_and_survival(
 
 
 def test_what_cannot_be_ranked_is_refused(
-    ensemble: Ensemble, world: tuple[Cohort, pd.DataFrame]
+    ensemble: LoadedEnsemble, world: tuple[Cohort, pd.DataFrame]
 ) -> None:
     cohort, clinical = world
 

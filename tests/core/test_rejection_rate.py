@@ -21,7 +21,7 @@ from scipy.stats import chi2, ncx2
 from codenoise.core.diffusion.grid import step_grid, step_shares
 from codenoise.core.diffusion.schedule import linear_schedule
 from codenoise.core.ensemble.engine import Generation, generate
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.learning import calibrate
 from codenoise.core.ensemble.settings import EngineSettings
@@ -153,7 +153,7 @@ def best_weights(level: float) -> Array:
 
 
 def test_stacked_weights_recover_known_reliabilities(
-    gaussian_expert: Build, latent_ensemble: Callable[..., Ensemble]
+    gaussian_expert: Build, latent_ensemble: Callable[..., LoadedEnsemble]
 ) -> None:
     rng = np.random.default_rng(0)
     ids = [f"p{i:05d}" for i in range(500)]

@@ -26,7 +26,7 @@ from codenoise.core.cohort.tables import Table
 from codenoise.core.cohort.wide import wide_table
 from codenoise.core.diffusion.architectures import build_denoiser
 from codenoise.core.diffusion.schedule import linear_schedule
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.ensemble.transformer import EnsembleImputer
@@ -84,7 +84,7 @@ def tables(patients: int, seed: int) -> dict[str, pd.DataFrame]:
 
 
 @pytest.fixture(scope="module")
-def ensemble() -> Ensemble:
+def ensemble() -> LoadedEnsemble:
     """Real spaces, and networks that were never trained: they are only to be run."""
     train, validation = tables(300, seed=0), tables(100, seed=1)
     train["rna"].iloc[:5, 0] = np.nan  # so that this space takes gaps, and the others do not
@@ -111,7 +111,7 @@ def ensemble() -> Ensemble:
         )
         for condition, target in PAIRS
     )
-    return Ensemble(spaces, experts, EngineSettings("uniform", steps=5, threshold=2.0))
+    return LoadedEnsemble(spaces, experts, EngineSettings("uniform", steps=5, threshold=2.0))
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def wide(cohort: Cohort) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def imputer(ensemble: Ensemble, wide: pd.DataFrame) -> EnsembleImputer:
+def imputer(ensemble: LoadedEnsemble, wide: pd.DataFrame) -> EnsembleImputer:
     return EnsembleImputer(ensemble, draws=4).fit(wide)
 
 
@@ -168,7 +168,7 @@ def test_everything_is_filled_and_observed_values_stay(
 
 
 def test_values_are_those_of_the_ensemble(
-    ensemble: Ensemble, cohort: Cohort, completed: pd.DataFrame
+    ensemble: LoadedEnsemble, cohort: Cohort, completed: pd.DataFrame
 ) -> None:
     result = ensemble.impute(cohort, draws=4, seed=0)
     expected = wide_table(Cohort(result.completed)).loc[completed.index, completed.columns]
@@ -177,7 +177,7 @@ def test_values_are_those_of_the_ensemble(
 
 @pytest.mark.parametrize("kind", ["cohort", "frames", "arrow"])
 def test_other_kinds_of_tables_give_the_same_values(
-    ensemble: Ensemble, cohort: Cohort, wide: pd.DataFrame, completed: pd.DataFrame, kind: str
+    ensemble: LoadedEnsemble, cohort: Cohort, wide: pd.DataFrame, completed: pd.DataFrame, kind: str
 ) -> None:
     kinds: dict[str, Any] = {
         "cohort": cohort,
@@ -188,7 +188,9 @@ def test_other_kinds_of_tables_give_the_same_values(
     pd.testing.assert_frame_equal(found, completed, check_exact=True)
 
 
-def test_a_table_of_an_unknown_modality_is_refused(ensemble: Ensemble, cohort: Cohort) -> None:
+def test_a_table_of_an_unknown_modality_is_refused(
+    ensemble: LoadedEnsemble, cohort: Cohort
+) -> None:
     with pytest.raises(EnsembleError, match="'protein' is no modality of this ensemble"):
         EnsembleImputer(ensemble).fit({"protein": cohort.tables["rppa"].frame})
 
@@ -202,7 +204,7 @@ def test_a_row_gets_the_same_values_whatever_rows_come_with_it(
 
 
 def test_another_seed_gives_other_values(
-    ensemble: Ensemble, wide: pd.DataFrame, completed: pd.DataFrame
+    ensemble: LoadedEnsemble, wide: pd.DataFrame, completed: pd.DataFrame
 ) -> None:
     other = EnsembleImputer(ensemble, draws=4, seed=1).fit_transform(wide)
     # A gap within a modality has one value, whatever the draws.
@@ -212,7 +214,7 @@ def test_another_seed_gives_other_values(
 
 
 def test_fitting_returns_itself_and_changes_neither_data_nor_parameters(
-    ensemble: Ensemble, wide: pd.DataFrame
+    ensemble: LoadedEnsemble, wide: pd.DataFrame
 ) -> None:
     given_data = wide.copy()
     imputer = EnsembleImputer(ensemble, draws=4)
@@ -269,7 +271,7 @@ def test_columns_of_modalities_may_be_mixed(imputer: EnsembleImputer, wide: pd.D
 
 
 def test_targets_without_columns_are_added_and_others_stay_as_they_are(
-    ensemble: Ensemble, wide: pd.DataFrame
+    ensemble: LoadedEnsemble, wide: pd.DataFrame
 ) -> None:
     part = wide.drop(columns=wide.filter(like="rppa__").columns)
     imputer = EnsembleImputer(ensemble, targets=["rppa", "rna"], draws=2).fit(part)
@@ -283,7 +285,7 @@ def test_targets_without_columns_are_added_and_others_stay_as_they_are(
 
 
 def test_the_spread_is_appended_and_zero_where_observed(
-    ensemble: Ensemble, cohort: Cohort, wide: pd.DataFrame, completed: pd.DataFrame
+    ensemble: LoadedEnsemble, cohort: Cohort, wide: pd.DataFrame, completed: pd.DataFrame
 ) -> None:
     imputer = EnsembleImputer(ensemble, draws=4, add_spread=True).fit(wide)
     found = imputer.transform(wide)
@@ -328,7 +330,7 @@ def test_a_patient_that_no_expert_fits_stays_missing_and_is_warned_of(
     assert found.isna().sum().sum() == FEATURES["cna"]
 
 
-def test_a_forest_may_follow(ensemble: Ensemble, wide: pd.DataFrame) -> None:
+def test_a_forest_may_follow(ensemble: LoadedEnsemble, wide: pd.DataFrame) -> None:
     labels = np.arange(len(wide)) % 2
     pipeline = make_pipeline(
         EnsembleImputer(ensemble, draws=2),
@@ -343,7 +345,7 @@ def test_a_forest_may_follow(ensemble: Ensemble, wide: pd.DataFrame) -> None:
 
 
 def test_other_columns_go_past_it(
-    ensemble: Ensemble, wide: pd.DataFrame, completed: pd.DataFrame
+    ensemble: LoadedEnsemble, wide: pd.DataFrame, completed: pd.DataFrame
 ) -> None:
     aged = wide.assign(age=np.arange(len(wide)))
     columns = ColumnTransformer(
@@ -356,7 +358,7 @@ def test_other_columns_go_past_it(
     assert list(found["age"]) == list(range(len(wide)))
 
 
-def test_a_survival_forest_may_follow(ensemble: Ensemble, wide: pd.DataFrame) -> None:
+def test_a_survival_forest_may_follow(ensemble: LoadedEnsemble, wide: pd.DataFrame) -> None:
     survival = pytest.importorskip("sksurv.ensemble")
     util = pytest.importorskip("sksurv.util")
     days = np.arange(1.0, len(wide) + 1)
@@ -372,7 +374,7 @@ def test_a_survival_forest_may_follow(ensemble: Ensemble, wide: pd.DataFrame) ->
 
 
 def test_scikit_learns_own_checks_pass_but_those_that_hand_over_arrays(
-    ensemble: Ensemble,
+    ensemble: LoadedEnsemble,
 ) -> None:
     results = check_estimator(
         EnsembleImputer(ensemble, draws=2), expected_failed_checks=ARRAYS, on_skip=None
@@ -389,14 +391,14 @@ def test_scikit_learns_own_checks_pass_but_those_that_hand_over_arrays(
             assert any(isinstance(one, CodenoiseError) for one in chain), result["check_name"]
 
 
-def test_it_has_to_be_fitted_first(ensemble: Ensemble, wide: pd.DataFrame) -> None:
+def test_it_has_to_be_fitted_first(ensemble: LoadedEnsemble, wide: pd.DataFrame) -> None:
     with pytest.raises(NotFittedError):
         EnsembleImputer(ensemble).transform(wide)
     with pytest.raises(NotFittedError):
         EnsembleImputer(ensemble).get_feature_names_out()
 
 
-def test_an_array_is_refused(ensemble: Ensemble, wide: pd.DataFrame) -> None:
+def test_an_array_is_refused(ensemble: LoadedEnsemble, wide: pd.DataFrame) -> None:
     with pytest.raises(DataError) as caught:
         EnsembleImputer(ensemble).fit(wide.to_numpy())
     assert str(caught.value) == (
@@ -417,7 +419,7 @@ def test_an_array_is_refused(ensemble: Ensemble, wide: pd.DataFrame) -> None:
     ],
 )
 def test_a_column_of_no_space_is_named(
-    ensemble: Ensemble, wide: pd.DataFrame, name: Any, shown: str
+    ensemble: LoadedEnsemble, wide: pd.DataFrame, name: Any, shown: str
 ) -> None:
     spoilt = wide.set_axis(pd.Index([name, *wide.columns[1:]], tupleize_cols=False), axis=1)
     with pytest.raises(DataError) as caught:
@@ -430,7 +432,7 @@ def test_a_column_of_no_space_is_named(
 
 
 def test_a_column_or_patient_that_stands_twice_is_named(
-    ensemble: Ensemble, wide: pd.DataFrame
+    ensemble: LoadedEnsemble, wide: pd.DataFrame
 ) -> None:
     with pytest.raises(DataError) as caught:
         EnsembleImputer(ensemble).fit(wide[[*wide.columns, "rna__rna_3"]])
@@ -440,7 +442,7 @@ def test_a_column_or_patient_that_stands_twice_is_named(
     assert str(caught.value) == "X has patient 's2-001' twice; give each once"
 
 
-def test_text_and_infinity_are_placed(ensemble: Ensemble, wide: pd.DataFrame) -> None:
+def test_text_and_infinity_are_placed(ensemble: LoadedEnsemble, wide: pd.DataFrame) -> None:
     with pytest.raises(DataError) as caught:
         EnsembleImputer(ensemble).fit(wide.astype({"rna__rna_3": str}))
     assert str(caught.value) == "X, column 'rna__rna_3' holds str, not numbers; convert it"
@@ -455,7 +457,7 @@ def test_text_and_infinity_are_placed(ensemble: Ensemble, wide: pd.DataFrame) ->
 
 
 def test_too_few_features_of_a_space_are_refused_when_fitting(
-    ensemble: Ensemble, wide: pd.DataFrame
+    ensemble: LoadedEnsemble, wide: pd.DataFrame
 ) -> None:
     with pytest.raises(SpaceError, match=r"^X, columns rna__\* lacks 3 of the 8 features"):
         EnsembleImputer(ensemble).fit(wide.drop(columns=[f"rna__rna_{i}" for i in range(3)]))
@@ -479,7 +481,7 @@ def test_columns_of_another_table_than_fitted_are_refused(
         imputer.transform(wide[wide.columns[1:]])
 
 
-def test_targets_are_checked(ensemble: Ensemble, wide: pd.DataFrame) -> None:
+def test_targets_are_checked(ensemble: LoadedEnsemble, wide: pd.DataFrame) -> None:
     with pytest.raises(EnsembleError, match="no expert that generates 'wsi'"):
         EnsembleImputer(ensemble, targets=["wsi"]).fit(wide)
     with pytest.raises(EnsembleError) as caught:
@@ -500,19 +502,19 @@ def test_targets_are_checked(ensemble: Ensemble, wide: pd.DataFrame) -> None:
     ],
 )
 def test_parameters_that_make_no_sense_are_refused(
-    ensemble: Ensemble, wide: pd.DataFrame, parameters: dict[str, Any], problem: str
+    ensemble: LoadedEnsemble, wide: pd.DataFrame, parameters: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(EnsembleError) as caught:
         EnsembleImputer(ensemble).set_params(**parameters).fit(wide)
     assert str(caught.value) == problem
 
 
-def test_a_row_without_an_id_is_refused(ensemble: Ensemble, wide: pd.DataFrame) -> None:
+def test_a_row_without_an_id_is_refused(ensemble: LoadedEnsemble, wide: pd.DataFrame) -> None:
     with pytest.raises(DataError) as caught:
         EnsembleImputer(ensemble).fit(wide.set_axis([*wide.index[:-1], np.nan], axis=0))
     assert str(caught.value) == "X has rows without an id; put the patients' ids into its index"
 
 
-def test_too_few_draws_are_refused(ensemble: Ensemble, wide: pd.DataFrame) -> None:
+def test_too_few_draws_are_refused(ensemble: LoadedEnsemble, wide: pd.DataFrame) -> None:
     with pytest.raises(EnsembleError, match="at least 2 draws, not 1"):
         EnsembleImputer(ensemble, draws=1).fit_transform(wide)

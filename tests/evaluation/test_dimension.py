@@ -16,7 +16,7 @@ from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.cohort.tables import Table
 from codenoise.core.diffusion.config import TrainingConfig
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.spaces.fit import fit_space
 from codenoise.core.spaces.space import Space
 from codenoise.evaluation.experiment import Row
@@ -58,7 +58,9 @@ def study() -> Study:
         ).space
         for name in WIDTHS
     }  # fmt: skip
-    return Study(Ensemble(spaces, ()), parts, pd.DataFrame(), quick=True, modalities=tuple(WIDTHS))
+    return Study(
+        LoadedEnsemble(spaces, ()), parts, pd.DataFrame(), quick=True, modalities=tuple(WIDTHS)
+    )
 
 
 @pytest.fixture(scope="module")

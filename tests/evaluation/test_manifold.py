@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from codenoise.core.base.errors import DataError
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.evaluation.experiments import manifold
 from codenoise.evaluation.experiments.manifold import EXPERIMENT, told_apart
 from codenoise.evaluation.experiments.manifold_reading import (
@@ -51,7 +51,7 @@ def drawing(name: str, shift: float, *, point: bool = False) -> Method:
 
 @pytest.fixture
 def study(
-    latent_ensemble: Callable[..., Ensemble], monkeypatch: pytest.MonkeyPatch
+    latent_ensemble: Callable[..., LoadedEnsemble], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Study]:
     """A study whose methods draw exactly, from elsewhere, one value each, and not at all."""
     methods = {

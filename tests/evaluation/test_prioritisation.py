@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
 from codenoise.core.base.errors import DataError
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.core.prioritisation import outcomes
@@ -130,7 +130,7 @@ def test_where_real_values_change_nothing_every_area_is_zero() -> None:
 
 
 def made_study(
-    gaussian_expert: Callable[..., Expert], latent_ensemble: Callable[..., Ensemble]
+    gaussian_expert: Callable[..., Expert], latent_ensemble: Callable[..., LoadedEnsemble]
 ) -> Study:
     """Modality ``x`` follows ``a`` where its first factor is large; the stage is the sign of x."""
     rng = np.random.default_rng(0)
@@ -162,7 +162,7 @@ def made_study(
 
 @pytest.fixture
 def study(
-    gaussian_expert: Callable[..., Expert], latent_ensemble: Callable[..., Ensemble]
+    gaussian_expert: Callable[..., Expert], latent_ensemble: Callable[..., LoadedEnsemble]
 ) -> Study:
     """One of this test's own, to be changed."""
     return made_study(gaussian_expert, latent_ensemble)
@@ -188,7 +188,7 @@ def measured(study: Study, *missing: str) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def rows(
     gaussian_expert: Callable[..., Expert],
-    latent_ensemble: Callable[..., Ensemble],
+    latent_ensemble: Callable[..., LoadedEnsemble],
     few_trees: None,
 ) -> pd.DataFrame:
     """Measured once: the tests read them."""

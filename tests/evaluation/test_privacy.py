@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from codenoise.core.base.errors import DataError
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.evaluation.experiment import Row
@@ -75,7 +75,7 @@ def world(size: int, seed: int, part: str, dim: int = 3) -> dict[str, pd.DataFra
 
 @pytest.fixture
 def study(
-    gaussian_expert: Callable[..., Expert], latent_ensemble: Callable[..., Ensemble]
+    gaussian_expert: Callable[..., Expert], latent_ensemble: Callable[..., LoadedEnsemble]
 ) -> Study:
     """Pair experts ``a -> x`` and ``b -> x``, and a multi-condition one; the target is ``x``."""
     eye = np.eye(3)

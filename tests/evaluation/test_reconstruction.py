@@ -13,7 +13,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
 from codenoise.core.base.errors import DataError, EnsembleError
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.evaluation.baselines import ridge
@@ -38,7 +38,7 @@ def gaussian_world(patients: int, seed: int) -> dict[str, pd.DataFrame]:
 @pytest.fixture
 def study(
     gaussian_expert: Callable[..., Expert],
-    latent_ensemble: Callable[..., Ensemble],
+    latent_ensemble: Callable[..., LoadedEnsemble],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., Study]:
     """A study of the Gaussian world, in which two experts generate ``x`` and none the others."""
@@ -273,4 +273,4 @@ def test_ridge_with_much_data_is_least_squares() -> None:
 def test_ensemble_refuses_experts_of_other_spaces(gaussian_expert: Callable[..., Expert]) -> None:
     expert = gaussian_expert(np.eye(3), np.eye(3), "a")
     with pytest.raises(EnsembleError, match="a-to-x@1 needs a space of a"):
-        Ensemble({}, (expert,))
+        LoadedEnsemble({}, (expert,))

@@ -15,7 +15,7 @@ from scipy.stats import multivariate_normal
 from sklearn.metrics import roc_auc_score
 
 from codenoise.core.base.errors import DataError
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.evaluation.experiments.conflict import (
@@ -66,7 +66,7 @@ def bank(build: Build) -> tuple[Expert, ...]:
 
 
 @pytest.fixture(scope="module")
-def study_of(latent_ensemble: Callable[..., Ensemble]) -> Callable[..., Study]:
+def study_of(latent_ensemble: Callable[..., LoadedEnsemble]) -> Callable[..., Study]:
     """Studies of given experts."""
 
     def build(experts: tuple[Expert, ...], shared: float = SHARED) -> Study:

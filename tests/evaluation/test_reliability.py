@@ -15,7 +15,7 @@ from scipy.stats import chi2, entropy
 from codenoise.core.base.errors import DataError
 from codenoise.core.diffusion.schedule import log_snr
 from codenoise.core.ensemble.calibration import Calibration, PatternCoefficients
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.expert import Expert, Moments
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.evaluation.experiments.reliability import EXPERIMENT
@@ -37,7 +37,7 @@ def latents(patients: int, seed: int) -> dict[str, pd.DataFrame]:
 
 @pytest.fixture
 def study(
-    gaussian_expert: Callable[..., Expert], latent_ensemble: Callable[..., Ensemble]
+    gaussian_expert: Callable[..., Expert], latent_ensemble: Callable[..., LoadedEnsemble]
 ) -> Callable[..., Study]:
     """Three pair experts of known error, one multi-condition expert; one odd test patient."""
     plain = Moments(np.zeros(2), np.eye(2))

@@ -13,7 +13,7 @@ import pytest
 
 from codenoise.core.base.errors import DataError
 from codenoise.evaluation import report as module
-from codenoise.evaluation.experiment import Claim, Experiment, Figure, Part, Section, Table
+from codenoise.evaluation.experiment import Claim, Experiment, Figure, Part, ReportTable, Section
 from codenoise.evaluation.plotting import colour, figure
 from codenoise.evaluation.report import cell, write_report
 from codenoise.evaluation.running import leave_out, open_results, run_experiment
@@ -40,7 +40,7 @@ def section(frame: pd.DataFrame) -> Section:
             Claim(f"The mean is {frame.value.mean():.2f}, <not> more.", "none", headline=True),
             Claim("a is above b", "Wilcoxon, p < .001", "a = b", agrees=False),
         ],
-        tables=[Table("Values", frame[["method", "value", "patients"]], "They are made up.")],
+        tables=[ReportTable("Values", frame[["method", "value", "patients"]], "They are made up.")],
         figures=[Figure("bars", "Bars of values", "Two bars, the first is higher", draw)],
         notes=["One patient was left out & counted."],
     )

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from codenoise.core.base.errors import DataError
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.evaluation.experiment import Row
 from codenoise.evaluation.experiments.signals import EXPERIMENT
 from codenoise.evaluation.study import COHERENT, MULTI, Method, Study
@@ -76,7 +76,7 @@ def study(clinical_columns: Sequence[str] = (), runs: int = 2, lacks: str = "") 
     clinical.loc[clinical.index[300:305], "stage"] = np.nan
     if clinical_columns:
         clinical = clinical[list(clinical_columns)]
-    made = Study(Ensemble({}, ()), {}, clinical, runs, 0, True, ("a", "b", "c"))
+    made = Study(LoadedEnsemble({}, ()), {}, clinical, runs, 0, True, ("a", "b", "c"))
     vars(made)["latents"] = {"train": train, "test": test}
     vars(made)["methods"] = {
         COHERENT: method(COHERENT, 0.2),

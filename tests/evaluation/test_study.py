@@ -11,7 +11,7 @@ from sklearn.linear_model import RidgeCV
 from codenoise.core.base.errors import DataError, EnsembleError
 from codenoise.core.cohort.cohort import Cohort
 from codenoise.core.cohort.tables import Table
-from codenoise.core.ensemble.ensemble import Ensemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.expert import Expert
 from codenoise.core.ensemble.settings import EngineSettings
 from codenoise.evaluation.study import (
@@ -39,7 +39,7 @@ def world(patients: int, seed: int) -> dict[str, pd.DataFrame]:
 @pytest.fixture
 def study(
     gaussian_expert: Callable[..., Expert],
-    latent_ensemble: Callable[..., Ensemble],
+    latent_ensemble: Callable[..., LoadedEnsemble],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Study:
     monkeypatch.setattr("codenoise.evaluation.study.SIMPLE", ("mean", "ridge"))

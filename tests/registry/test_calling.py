@@ -11,7 +11,7 @@ import pytest
 from codenoise.core.base.errors import CodenoiseError, EnsembleError, SpaceError
 from codenoise.core.cohort.cohort import read_cohort
 from codenoise.core.ensemble.calibration import Calibration
-from codenoise.core.ensemble.ensemble import Ensemble as LoadedEnsemble
+from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.learning import Evidence
 from codenoise.registry.contract.lock import read_lock
 from codenoise.registry.ensembles import calibrating
