@@ -56,7 +56,8 @@ def denoise(
     Raises
     ------
     EnsembleError
-        If the sampler is unknown, lacks its noise, or is a plugin's and breaks its contract.
+        If the sampler is unknown, lacks its noise, or is a plugin's and breaks its contract, or
+        what is generated is not finite.
     """
     method, levels, count = SAMPLERS[sampler], consensus.levels.tolist(), len(x)
     if method.fresh_noise and noise is None:
@@ -82,6 +83,12 @@ def denoise(
     latents = method.run(agreed, x, levels, fresh)  # eq. 7
     if SAMPLERS.source(sampler) != BUILT_IN:
         _check(sampler, latents, x, len(levels) - len(visited))
+    if not torch.isfinite(latents).all():
+        named = ", ".join(expert.name for expert in consensus.experts)
+        raise EnsembleError(
+            f"what {named} generate holds values that are no finite numbers; look at the values of "
+            f"the patients' other modalities, or leave one of the experts out"
+        )
     return latents[:count], distances[:count]
 
 

@@ -94,7 +94,29 @@ def reliability_weights(settings: EngineSettings, experts: Sequence[Expert]) -> 
         return _fixed(settings.fixed, experts)
     if name in (ADAPTIVE, STACKED):
         name = DEFAULT
-    return WEIGHTINGS[name](experts)
+    return _distribution(name, WEIGHTINGS[name](experts), len(experts))
+
+
+def _distribution(name: str, weights: object, count: int) -> Weights:
+    """Refuse what a weighting returned if it is not what it should be: a plugin's may be anything.
+
+    Raises
+    ------
+    EnsembleError
+        Naming the weighting and where it comes from.
+    """
+    try:
+        found = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError):
+        found = np.array(np.nan)
+    total = float(found.sum())
+    if found.shape == (count,) and (found >= 0).all() and abs(total - 1) < 1e-6:
+        return found
+    raise EnsembleError(
+        f"weighting {name!r} of {WEIGHTINGS.source(name)} returned {weights!s:.80} for {count} "
+        f"expert(s); it should return as many weights, none negative, that sum to one; choose "
+        f"another weighting, or tell its author"
+    )
 
 
 def coefficients(

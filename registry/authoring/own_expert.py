@@ -153,7 +153,7 @@ def _expert_of(project: Path) -> tuple[Artifact, ExpertManifest]:
 
 def _installed_spaces(manifest: ExpertManifest) -> dict[str, Plugin[SpaceManifest]]:
     installed = {plugin.manifest.digest: plugin for plugin in discover().spaces}
-    reason, remedy = missing_space(manifest, set(installed))
+    reason, remedy = missing_space(manifest, installed.values())
     if reason:
         raise SpaceError(f"{manifest.reference} {reason}; {remedy}")
     return {ref.modality: installed[ref.digest] for ref in spaces_of(manifest)}

@@ -191,6 +191,25 @@ def load_tensors(path: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, 
     return tensors, metadata
 
 
+def check_finite(path: Path, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+    """Refuse tensors that hold what is no number, for whatever is made of it is none either.
+
+    Raises
+    ------
+    ArtifactError
+        Naming the first tensor and how many of its values are infinite or none.
+    """
+    import numpy as np
+
+    for name, tensor in tensors.items():
+        wrong = int((~np.isfinite(tensor)).sum())
+        if wrong:
+            raise ArtifactError(
+                f"{path}: {wrong} of the {tensor.size} values of tensor {name!r} are no finite "
+                f"numbers; ask its author for a sound one"
+            )
+
+
 def write_manifest(manifest: Manifest, path: Path) -> None:
     """Write a manifest as indented JSON, whole or not at all."""
     with atomic_file(path) as temporary:

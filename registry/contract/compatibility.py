@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -76,8 +76,7 @@ def usable(inventory: Inventory) -> tuple[Plugin[ExpertManifest], ...]:
 
 def judge_expert(plugin: Plugin[ExpertManifest], inventory: Inventory) -> Finding:
     """Whether an expert runs on this codenoise and its spaces are installed."""
-    digests = {space.manifest.digest for space in inventory.spaces}
-    return _judge("expert", plugin, missing_space(plugin.manifest, digests))
+    return _judge("expert", plugin, missing_space(plugin.manifest, inventory.spaces))
 
 
 def _broken(inventory: Inventory) -> Iterator[Finding]:
@@ -105,10 +104,19 @@ def wrong_engine(manifest: Manifest) -> tuple[str, str]:
     )
 
 
-def missing_space(manifest: ExpertManifest, digests: set[str]) -> tuple[str, str]:
-    """Which space of an expert is not among the digests, and the remedy; empty if all are."""
+def missing_space(
+    manifest: ExpertManifest, spaces: Iterable[Plugin[SpaceManifest]]
+) -> tuple[str, str]:
+    """Which space of an expert is not there, or is of another modality; empty if none is."""
+    modalities = {space.manifest.digest: space.manifest.modality for space in spaces}
     for ref in (*manifest.condition, manifest.target):
-        if ref.digest not in digests:
+        if ref.digest in modalities and modalities[ref.digest] != ref.modality:
+            return (
+                f"has {modalities[ref.digest]}'s space ({ref.digest[:19]}) for its {ref.modality}, "
+                f"so what it generates would be taken for something else",
+                "ask its author for one whose manifest names its own spaces",
+            )
+        if ref.digest not in modalities:
             return (
                 f"needs its {ref.modality} space {ref.name}@{ref.version} ({ref.digest[:19]}), "
                 f"which is not installed",

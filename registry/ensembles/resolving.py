@@ -60,7 +60,7 @@ def resolve(
     by_digest = {plugin.manifest.digest: plugin for plugin in inventory.spaces}
     spaces: dict[str, Plugin[SpaceManifest]] = {}
     for expert in experts:
-        reason, remedy = missing_space(expert.manifest, set(by_digest))
+        reason, remedy = missing_space(expert.manifest, inventory.spaces)
         if reason:
             raise EnsembleError(f"{expert.reference} {reason}; {remedy}")
         for ref in (*expert.manifest.condition, expert.manifest.target):

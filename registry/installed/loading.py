@@ -12,6 +12,7 @@ from codenoise.registry.contract.artifacts import (
     ENCODER_FILE,
     IDENTITY_KEY,
     WEIGHTS_FILE,
+    check_finite,
     expert_identity,
     load_tensors,
     verify_files,
@@ -40,7 +41,10 @@ def load_space(plugin: Plugin[SpaceManifest]) -> Space:
 
     manifest = plugin.manifest
     verify_files(plugin.folder, manifest)
-    tensors, _ = load_tensors(plugin.folder / ENCODER_FILE)
+    path = plugin.folder / ENCODER_FILE
+    tensors, _ = load_tensors(path)
+    # A feature that does not vary has no R2.
+    check_finite(path, {name: tensor for name, tensor in tensors.items() if name != "r2"})
     space = Space.from_tensors(
         modality=manifest.modality,
         name=manifest.name,
@@ -106,6 +110,7 @@ def load_expert(plugin: Plugin[ExpertManifest]) -> Expert:
     except CodenoiseError as problem:
         raise ArtifactError(f"{plugin.folder / 'expert.json'}: {problem}") from None
     _check_shapes(path, tensors, shapes)
+    check_finite(path, tensors)
     denoiser = build()
     denoiser.load_state_dict({key: torch.from_numpy(tensor) for key, tensor in tensors.items()})
     return Expert(

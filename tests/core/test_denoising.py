@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -238,3 +239,14 @@ def test_names_of_samplers_and_weightings_are_told_without_torch() -> None:
         "softmax-inverse-mse stacked uniform",
         "[]",
     ]
+
+
+def test_an_expert_that_generates_no_numbers_is_named(
+    experts: list[Expert], data: dict[str, pd.DataFrame]
+) -> None:
+    def broken(x: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(x, torch.nan)
+
+    faulty = [replace(experts[0], name="faulty@1", denoiser=broken), experts[1]]
+    with pytest.raises(EnsembleError, match=r"faulty@1.* no finite numbers"):
+        generate(faulty, data, list(data[experts[0].conditions[0]].index[:3]), draws=2)

@@ -154,3 +154,17 @@ def test_adaptive_weights_need_to_know_the_training_conditions(three: list[Exper
     table = {"a": pd.DataFrame(np.zeros((1, 2), np.float32), index=["p"])}
     with pytest.raises(EnsembleError, match="a-to-x@1 does not say what its conditions look like"):
         generate(three, table, ["p"], settings=EngineSettings("adaptive"))
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [[0.5, np.nan, 0.5], [0.5, 0.5], [[0.5, 0.25, 0.25]], [1.5, -0.25, -0.25], [1.0, 1.0, 1.0],
+     [0.0, 0.0, 0.0], "most", None],
+)  # fmt: skip
+def test_what_a_plugins_weighting_must_not_return(
+    three: list[Expert], monkeypatch: pytest.MonkeyPatch, returned: object
+) -> None:
+    monkeypatch.setattr(WEIGHTINGS, "_things", dict(WEIGHTINGS._things))
+    WEIGHTINGS.register("mine", lambda _: returned, "my-weights 1.0")  # type: ignore[arg-type,return-value]
+    with pytest.raises(EnsembleError, match=r"'mine' of my-weights 1\.0 returned.* 3 exp"):
+        reliability_weights(EngineSettings("mine"), three)

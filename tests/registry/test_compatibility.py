@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,3 +109,19 @@ def test_broken_plugin_is_named_with_the_command_that_reinstalls_it(site: Path) 
 
 def test_nothing_installed_gives_no_finding(tmp_path: Path) -> None:
     assert not _findings(tmp_path)
+
+
+def test_an_expert_whose_target_is_another_modalitys_space_is_found(
+    site: Path, edit: Callable[..., Path]
+) -> None:
+    spaces = {s.manifest.modality: s.manifest for s in discover(path=[str(site)]).spaces}
+
+    def decode_as_copy_number(content: dict[str, Any]) -> None:
+        content["target"]["digest"] = spaces["cna"].digest
+
+    edit(site / PACKAGE / "expert.json", decode_as_copy_number)
+    finding = _findings(site)["rna-to-rppa@0.1.0"]
+    assert not finding.ok
+    assert finding.reason.startswith("has cna's space (sha256:")
+    assert "for its rppa" in finding.reason
+    assert _usable(site) == ["cna-to-rppa@0.1.0"]

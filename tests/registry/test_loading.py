@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from codenoise.core.base.errors import ArtifactError, CodenoiseError
-from codenoise.registry.contract.artifacts import load_tensors
+from codenoise.registry.contract.artifacts import load_tensors, save_tensors
 from codenoise.registry.contract.manifest import ExpertManifest, SpaceManifest
 from codenoise.registry.installed.discovery import Inventory, Plugin, discover
 from codenoise.registry.installed.loading import load_expert, load_space
@@ -229,4 +229,28 @@ def test_corrupted_space_is_refused_for_its_checksum(site: Path) -> None:
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(ArtifactError, match=r"encoder\.safetensors differs from the checksum"):
+        load_space(_space(site))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_refused(
+    site: Path, seal: Callable[..., None], value: float
+) -> None:
+    folder = site / PACKAGE
+    tensors, metadata = load_tensors(folder / "denoiser.safetensors")
+    name = sorted(tensors)[0]
+    tensors[name].flat[0] = value
+    save_tensors(tensors, folder / "denoiser.safetensors", metadata)
+    seal(folder)
+    with pytest.raises(ArtifactError, match=rf"1 of the \d+ values of tensor '{name}' are no fin"):
+        load_expert(_expert(site))
+
+
+def test_a_space_of_no_numbers_is_refused(site: Path, seal: Callable[..., None]) -> None:
+    folder = site / SPACE
+    tensors, metadata = load_tensors(folder / "encoder.safetensors")
+    tensors["residual_sd"][:2] = np.nan
+    save_tensors(tensors, folder / "encoder.safetensors", metadata)
+    seal(folder)
+    with pytest.raises(ArtifactError, match="2 of the 144 values of tensor 'residual_sd'"):
         load_space(_space(site))
