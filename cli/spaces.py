@@ -11,8 +11,8 @@ from codenoise.cli.encoding import decode, encode
 from codenoise.cli.options import json_option, modality_option
 from codenoise.cli.output import print_json, print_table, warn_of_broken
 from codenoise.cli.packages import bank_options, packages_done, print_outcomes
-from codenoise.core.base.errors import SpaceError
 from codenoise.registry.installed.discovery import discover
+from codenoise.registry.installed.searching import named_spaces
 
 if TYPE_CHECKING:
     from codenoise.core.cohort.options import ReadOptions
@@ -69,11 +69,7 @@ def show(name: str, as_json: bool) -> None:
     Example:
       codenoise spaces show tcga-rppa
     """
-    inventory = discover()
-    matching = [p for p in inventory.spaces if name in (p.manifest.name, p.reference)]
-    if not matching:
-        have = ", ".join(p.manifest.name for p in inventory.spaces) or "none"
-        raise SpaceError(f"space {name!r} is not installed; installed: {have}")
+    matching = named_spaces(name)
     if as_json:
         print_json(
             [
