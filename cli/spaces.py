@@ -108,22 +108,11 @@ def fit(
     Example:
       codenoise spaces fit tcga --recipe tcga.toml --split split.csv --output plugins
     """
-    from codenoise.core.cohort.cohort import read_cohort
-    from codenoise.core.cohort.splits import read_split
-    from codenoise.registry.authoring.bank_recipe import read_bank_recipe
-    from codenoise.registry.authoring.bank_spaces import Outcome, fit_spaces, training_parts
+    from codenoise.registry.authoring.training import train_spaces
 
-    plan = read_bank_recipe(recipe)
-    wanted = list(modalities or plan.modalities)
-    known = [name for name in wanted if name in plan.modalities] or wanted
-    given = read_cohort(cohort, known, **reading)
-    parts = training_parts(given, read_split(split_path))
-    outcomes: list[Outcome] = []
     with packages_done() as report:
-
-        def finish(outcome: Outcome) -> None:
-            outcomes.append(outcome)
-            report(outcome, len(outcomes), len(wanted))
-
-        fit_spaces(plan, parts, output, wanted, finish)
+        outcomes = train_spaces(
+            cohort, recipe, split_path, output,
+            modalities=modalities, report=report, **reading,
+        )  # fmt: skip
     print_outcomes(outcomes, output, as_json)
