@@ -48,7 +48,7 @@ def examine() -> Health:
     """
     code, installed = load_code_plugins(), list(findings(discover(checksums=True)))
     usable = [finding for finding in installed if finding.ok]
-    facts = {
+    facts: dict[str, str | int] = {
         **_versions(),
         **_places(),
         "experts": sum(finding.kind == "expert" for finding in usable),
