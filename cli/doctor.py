@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import sys
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,8 +13,6 @@ from codenoise.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from codenoise.registry.installed.code_plugins import CodePlugin
-
-PACKAGES = ("codenoise", "torch", "numpy", "pandas", "huggingface_hub", "safetensors")
 
 
 @click.command()
@@ -31,68 +26,26 @@ def doctor(as_json: bool) -> None:
     Example:
       codenoise doctor
     """
-    from codenoise.registry.contract.compatibility import findings
-    from codenoise.registry.installed.code_plugins import load_code_plugins
-    from codenoise.registry.installed.discovery import discover
+    from codenoise.registry.installed.health import examine
 
-    code, installed = load_code_plugins(), list(findings(discover(checksums=True)))
+    health = examine()
     broken = [
-        *(
-            {"broken": b.entry, "of": b.where, "reason": b.reason, "mend": b.remedy}
-            for b in code.broken
-        ),
-        *(
-            {"broken": f.reference, "of": f.source, "reason": f.reason, "mend": f.remedy}
-            for f in installed
-            if not f.ok
-        ),
+        {"broken": b.entry, "of": b.where, "reason": b.reason, "mend": b.remedy}
+        for b in health.broken
     ]
-    usable = [f for f in installed if f.ok]
-    facts = {
-        **_versions(),
-        **_places(),
-        "experts": sum(f.kind == "expert" for f in usable),
-        "spaces": sum(f.kind == "space" for f in usable),
-    }
     if as_json:
-        plugins = [asdict(plugin) | {"adds": _names(plugin)} for plugin in code.plugins]
-        print_json({"facts": facts, "code plugins": plugins, "broken": broken})
+        plugins = [asdict(plugin) | {"adds": _names(plugin)} for plugin in health.code_plugins]
+        print_json({"facts": health.facts, "code plugins": plugins, "broken": broken})
     else:
-        print_table([{"": name, "is": value} for name, value in facts.items()])
-        if code.plugins:
-            print_table([_row(plugin) for plugin in code.plugins], "code plugins")
+        print_table([{"": name, "is": value} for name, value in health.facts.items()])
+        if health.code_plugins:
+            print_table([_row(plugin) for plugin in health.code_plugins], "code plugins")
         if broken:
             print_table(broken, "broken")
         else:
             click.echo("nothing is broken")
     if broken:
         sys.exit(1)
-
-
-def _versions() -> dict[str, str]:
-    import torch
-
-    known = {"python": f"{platform.python_version()} ({sys.executable})"}
-    for name in PACKAGES:
-        try:
-            known[name] = version(name)
-        except PackageNotFoundError:
-            known[name] = "not installed"
-    known["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    return known
-
-
-def _places() -> dict[str, str]:
-    from huggingface_hub import constants, get_token
-
-    from codenoise.registry.installed.store import home
-
-    chosen = " (CODENOISE_HOME)" if os.environ.get("CODENOISE_HOME") else ""
-    return {
-        "store": f"{home()}{chosen}",
-        "Hub": f"{constants.ENDPOINT}{', offline' if constants.is_offline_mode() else ''}",
-        "Hub login": "there" if get_token() else "none; 'hf auth login' makes one",
-    }
 
 
 def _names(plugin: CodePlugin) -> dict[str, list[str]]:

@@ -11,7 +11,6 @@ import click
 from codenoise.cli.options import PATH, check_free, json_option, output_option, overwrite_option
 from codenoise.cli.output import print_json, progress_bars
 from codenoise.cli.reading import reading_options
-from codenoise.core.base.errors import DataError
 
 if TYPE_CHECKING:
     from codenoise.core.cohort.options import ReadOptions
@@ -76,19 +75,13 @@ def decode(latents: Path, name: str, output: Path, overwrite: bool, as_json: boo
     Example:
       codenoise spaces decode rna_latents.parquet --space tcga-rna --output rna.parquet
     """
-    from codenoise.core.cohort.chunks import WholeOnlyError, read_chunks
-    from codenoise.core.cohort.writing import write_chunks
-    from codenoise.core.spaces.streaming import decode_chunks
+    from codenoise.core.spaces.streaming import decode_table
     from codenoise.registry.installed.checking import open_space
 
     _check_output(output, overwrite)
     space = open_space(name)
-    try:
-        chunks = read_chunks(latents, orientation="patients-as-rows", width=len(space.features))
-    except WholeOnlyError:
-        raise DataError(f"{latents} is no file that 'codenoise spaces encode' wrote") from None
-    write_chunks(decode_chunks(space, chunks, str(latents)), output)
-    _report(output, len(chunks.patients), space, chunks.changes, as_json)
+    found = decode_table(space, latents, output, overwrite=overwrite)
+    _report(output, found.patients, space, found.changes, as_json)
 
 
 def _check_output(output: Path, overwrite: bool) -> None:

@@ -12,12 +12,14 @@ from codenoise.cli.installing import add, export, remove
 from codenoise.cli.options import json_option
 from codenoise.cli.output import print_conditions, print_json, print_table, warn_of_broken
 from codenoise.cli.publish import new, package, publish
-from codenoise.core.base.errors import EnsembleError, first_few
-from codenoise.registry.contract.compatibility import Finding, findings, verified
+from codenoise.registry.contract.compatibility import Finding, findings
 from codenoise.registry.contract.manifest import ExpertManifest
 from codenoise.registry.contract.plugin import Inventory, Plugin
 from codenoise.registry.ensembles.conditions import carried
 from codenoise.registry.installed.discovery import discover
+from codenoise.registry.installed.searching import named_experts
+from codenoise.registry.installed.searching import search as search_installed
+from codenoise.registry.installed.searching import verify as verify_installed
 
 
 @click.group()
@@ -78,13 +80,7 @@ def search(
         _print_catalogues(text, as_json)
         return
     inventory = discover()
-    found = [
-        plugin
-        for plugin in inventory.experts
-        if text.casefold() in _words(plugin.manifest)
-        and condition in (None, *(ref.modality for ref in plugin.manifest.condition))
-        and target in (None, plugin.manifest.target.modality)
-    ]
+    found = search_installed(text, condition=condition, target=target, inventory=inventory)
     nothing = "nothing that is installed matches; --hub searches the Hugging Face Hub"
     _print_experts(found, inventory, as_json, nothing)
 
@@ -101,11 +97,6 @@ def _print_catalogues(text: str, as_json: bool) -> None:
     else:
         click.echo("no catalogue lists such; code plugins bring them, see 'codenoise doctor'")
     warn_of_broken(load_code_plugins().broken)
-
-
-def _words(manifest: ExpertManifest) -> str:
-    said = (manifest.reference, manifest.training.cohort, manifest.license, manifest.citation)
-    return "\n".join((*said, *manifest.authors, *manifest.sources)).casefold()
 
 
 def _print_experts(
@@ -155,15 +146,7 @@ def show(name: str, as_json: bool) -> None:
     Example:
       codenoise experts show rna-to-rppa
     """
-    inventory = discover()
-    matching = [p for p in inventory.experts if name in (p.manifest.name, p.reference)]
-    if not matching:
-        broken = [b.reason for b in inventory.broken if b.entry == name]
-        have = ", ".join(p.manifest.name for p in inventory.experts) or "none"
-        raise EnsembleError(
-            f"expert {name!r} is broken: {broken[0]}" if broken
-            else f"expert {name!r} is not installed; installed: {have}"
-        )  # fmt: skip
+    matching = named_experts(name)
     if as_json:
         print_json(
             [
@@ -216,20 +199,7 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
     Example:
       codenoise experts verify rna-to-rppa tcga-rppa
     """
-    results = list(verified(discover(checksums=True)))
-    known = {name for found in results for name in _names(found)}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise EnsembleError(
-            f"{first_few(unknown)}: nothing of this name is installed; "
-            f"see 'codenoise experts list' and 'codenoise spaces list'"
-        )
-    wanted = [found for found in results if not names or set(names) & set(_names(found))]
-    _print_findings(wanted, as_json, "verify")
-
-
-def _names(finding: Finding) -> tuple[str, str]:
-    return finding.reference, finding.reference.partition("@")[0]
+    _print_findings(verify_installed(*names), as_json, "verify")
 
 
 def _print_findings(results: Sequence[Finding], as_json: bool, verb: str) -> None:

@@ -10,14 +10,11 @@ import click
 from codenoise.cli.installed import print_installed, warn_of_new
 from codenoise.cli.options import PATH, check_free, json_option, output_option, overwrite_option
 from codenoise.cli.output import print_json
-from codenoise.core.base.errors import CodenoiseError, first_few
-from codenoise.registry.contract.folders import spaces_of
+from codenoise.core.base.errors import first_few
 from codenoise.registry.contract.lock import lock_of, write_lock
-from codenoise.registry.contract.plugin import Inventory
-from codenoise.registry.contract.sources import Package
 from codenoise.registry.installed.discovery import discover
 from codenoise.registry.installed.pull import add as add_folder
-from codenoise.registry.installed.store import StoreItem, items
+from codenoise.registry.installed.removing import dependents, stored
 from codenoise.registry.installed.store import remove as remove_item
 
 
@@ -58,8 +55,8 @@ def remove(name: str, yes: bool, as_json: bool) -> None:
       codenoise experts remove rna-to-rppa@0.1.0
     """
     inventory = discover()
-    item = _chosen(name, inventory)
-    needing = _needing(item, inventory)
+    item = stored(name, inventory)
+    needing = dependents(item, inventory)
     if needing:
         click.echo(f"note: {first_few(needing)} cannot be used without {item.reference}", err=True)
     if not yes:
@@ -69,37 +66,6 @@ def remove(name: str, yes: bool, as_json: bool) -> None:
         print_json({"removed": item.reference, "folder": str(item.folder)})
     else:
         click.echo(f"removed {item.reference}")
-
-
-def _chosen(name: str, inventory: Inventory) -> StoreItem:
-    """The one item of the store that a user means."""
-    found = [item for item in items() if item.matches(name)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        which = first_few(f"{item.name}@{item.folder.name}" for item in found)
-        raise CodenoiseError(f"{name!r} may be any of {which}; say which")
-    packages = [
-        source.distribution
-        for plugin in inventory.plugins
-        if name in (plugin.manifest.name, plugin.reference)
-        for source in (plugin.source, *plugin.also)
-        if isinstance(source, Package)
-    ]
-    if packages:
-        raise CodenoiseError(f"{name} was installed by pip; run: pip uninstall {packages[0]}")
-    raise CodenoiseError(f"{name!r} is not in the local store; see 'codenoise experts list'")
-
-
-def _needing(item: StoreItem, inventory: Inventory) -> list[str]:
-    """Experts that have no other copy of a space."""
-    mine = [p for p in inventory.spaces if p.folder == item.folder and not p.also]
-    digests = {plugin.manifest.digest for plugin in mine}
-    return [
-        expert.reference
-        for expert in inventory.experts
-        if digests & {ref.digest for ref in spaces_of(expert.manifest)}
-    ]
 
 
 @click.command()

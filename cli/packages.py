@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from codenoise.registry.authoring.bank_spaces import Outcome
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+PackageLog = Callable[["Outcome", int, int], None]
 
 
 def bank_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -44,20 +45,25 @@ def bank_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextmanager
-def packages_done() -> Iterator[Callable[[Outcome, int, int], None]]:
+def packages_done() -> Iterator[PackageLog]:
     """Yield a function that logs each package as it is done, on stderr."""
-    started = time.monotonic()
     with progress_bars() as progress:
+        yield package_log(progress)
 
-        def report(outcome: Outcome, done: int, total: int) -> None:
-            progress("packages", done, total)
-            click.echo(
-                f"[{done}/{total}] {outcome.kind} {outcome.name}: {outcome.status} "
-                f"({time.monotonic() - started:.0f} s)",
-                err=True,
-            )
 
-        yield report
+def package_log(progress: Callable[[str, int, int], None]) -> PackageLog:
+    """Make a function that logs each package as it is done, on stderr and on a bar."""
+    started = time.monotonic()
+
+    def report(outcome: Outcome, done: int, total: int) -> None:
+        progress("packages", done, total)
+        click.echo(
+            f"[{done}/{total}] {outcome.kind} {outcome.name}: {outcome.status} "
+            f"({time.monotonic() - started:.0f} s)",
+            err=True,
+        )
+
+    return report
 
 
 def print_outcomes(outcomes: Sequence[Outcome], output: Path, as_json: bool) -> None:

@@ -11,7 +11,6 @@ import click
 from codenoise.cli.installed import print_installed, warn_of_new
 from codenoise.cli.options import PATH, dry_run_option, json_option
 from codenoise.cli.output import print_json, print_table
-from codenoise.registry.contract.lock import read_lock
 from codenoise.registry.contract.sources import Package
 from codenoise.registry.installed.pull import Pulled, missing, restore
 from codenoise.registry.installed.pull import pull as pull_one
@@ -76,10 +75,9 @@ def _print_pulled(pulled: Pulled, dry_run: bool) -> None:
 
 def _pull_from(path: Path, dry_run: bool, as_json: bool) -> None:
     """Bring what a lock pins; exits with 1 if packages are left to pip."""
-    lock = read_lock(path)
     if dry_run:
         rows = [
-            {"name": f"{pin.name}@{pin.version}", "from": pin.source.label} for pin in missing(lock)
+            {"name": f"{pin.name}@{pin.version}", "from": pin.source.label} for pin in missing(path)
         ]
         if as_json:
             print_json(rows)
@@ -88,7 +86,7 @@ def _pull_from(path: Path, dry_run: bool, as_json: bool) -> None:
         else:
             click.echo(f"everything that {path} pins is installed")
         return
-    installed, packages = restore(lock)
+    installed, packages = restore(path)
     if as_json:
         print_json(
             {

@@ -11,8 +11,8 @@ from codenoise.cli.encoding import decode, encode
 from codenoise.cli.options import json_option, modality_option
 from codenoise.cli.output import print_json, print_table, warn_of_broken
 from codenoise.cli.packages import bank_options, packages_done, print_outcomes
-from codenoise.core.base.errors import SpaceError
 from codenoise.registry.installed.discovery import discover
+from codenoise.registry.installed.searching import named_spaces
 
 if TYPE_CHECKING:
     from codenoise.core.cohort.options import ReadOptions
@@ -69,11 +69,7 @@ def show(name: str, as_json: bool) -> None:
     Example:
       codenoise spaces show tcga-rppa
     """
-    inventory = discover()
-    matching = [p for p in inventory.spaces if name in (p.manifest.name, p.reference)]
-    if not matching:
-        have = ", ".join(p.manifest.name for p in inventory.spaces) or "none"
-        raise SpaceError(f"space {name!r} is not installed; installed: {have}")
+    matching = named_spaces(name)
     if as_json:
         print_json(
             [
@@ -112,22 +108,11 @@ def fit(
     Example:
       codenoise spaces fit tcga --recipe tcga.toml --split split.csv --output plugins
     """
-    from codenoise.core.cohort.cohort import read_cohort
-    from codenoise.core.cohort.splits import read_split
-    from codenoise.registry.authoring.bank_recipe import read_bank_recipe
-    from codenoise.registry.authoring.bank_spaces import Outcome, fit_spaces, training_parts
+    from codenoise.registry.authoring.training import train_spaces
 
-    plan = read_bank_recipe(recipe)
-    wanted = list(modalities or plan.modalities)
-    known = [name for name in wanted if name in plan.modalities] or wanted
-    given = read_cohort(cohort, known, **reading)
-    parts = training_parts(given, read_split(split_path))
-    outcomes: list[Outcome] = []
     with packages_done() as report:
-
-        def finish(outcome: Outcome) -> None:
-            outcomes.append(outcome)
-            report(outcome, len(outcomes), len(wanted))
-
-        fit_spaces(plan, parts, output, wanted, finish)
+        outcomes = train_spaces(
+            cohort, recipe, split_path, output,
+            modalities=modalities, report=report, **reading,
+        )  # fmt: skip
     print_outcomes(outcomes, output, as_json)

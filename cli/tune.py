@@ -9,8 +9,7 @@ import click
 
 from codenoise.cli.options import PATH, check_free, overwrite_option, pair_options
 from codenoise.cli.output import print_json, print_table, progress_bars
-from codenoise.cli.packages import bank_options, packages_done
-from codenoise.core.base.files import atomic_file
+from codenoise.cli.packages import bank_options, package_log
 
 if TYPE_CHECKING:
     from codenoise.core.cohort.options import ReadOptions
@@ -60,30 +59,24 @@ def tune(
       codenoise train tune tcga --condition rna --target rppa --recipe tcga.toml \\
           --split split.csv --output plugins --minutes 30 --journal rna-to-rppa.journal
     """
-    from codenoise.core.base.threads import one_torch_thread
-    from codenoise.core.cohort.cohort import read_cohort
-    from codenoise.core.cohort.splits import read_split
-    from codenoise.core.diffusion.tuning import tune as search
-    from codenoise.registry.authoring.bank import expert_data
-    from codenoise.registry.authoring.bank_recipe import read_bank_recipe
+    from codenoise.registry.authoring.tuning import tune_expert
 
     check_free(best, overwrite, "--best")
-    bank = read_bank_recipe(recipe)
-    given = read_cohort(cohort, [condition, target], **reading)
-    ends = ((condition,), target)
-    with packages_done() as report:
-        data = expert_data(
-            bank, given, read_split(split_path), output, ends, lambda o: report(o, 1, 2)
-        )
-    with progress_bars() as progress, one_torch_thread():
-        found = search(
-            data["train"],
-            data["validation"],
-            bank.config(),
-            journal,
+    with progress_bars() as progress:
+        report = package_log(progress)
+        found = tune_expert(
+            cohort,
+            recipe,
+            split_path,
+            output,
+            condition=condition,
+            target=target,
+            journal=journal,
             trials=trials,
             seconds=None if minutes is None else 60 * minutes,
+            finish=lambda outcome: report(outcome, 1, 2),
             progress=lambda done, total: progress("trials", done, total),
+            **reading,
         )
     rows: list[dict[str, Any]] = [
         {
@@ -93,19 +86,12 @@ def tune(
             "R2": trial.r2_expectation,
             "seconds": trial.seconds,
         }
-        for trial in found
+        for trial in found.trials
     ]
     if best is not None:
-        _write_best(best, bank.training | found[0].settings)
+        found.write(best, overwrite=overwrite)
     if as_json:
         print_json(rows)
     else:
         where = f"; the best is in {best}" if best is not None else ""
         print_table(rows, f"{len(rows)} trials in {journal}, best first{where}")
-
-
-def _write_best(path: Path, settings: dict[str, Any]) -> None:
-    import tomli_w
-
-    with atomic_file(path) as temporary:
-        temporary.write_text(tomli_w.dumps({"training": settings}))

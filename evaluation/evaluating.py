@@ -19,7 +19,7 @@ from codenoise.core.base.errors import AbsentError, DataError, first_few
 from codenoise.core.cohort.cohort import read_clinical
 from codenoise.core.cohort.given import Given, MuDataLike
 from codenoise.core.cohort.options import ReadOptions
-from codenoise.core.cohort.splits import read_split
+from codenoise.core.cohort.splits import split_of
 from codenoise.core.ensemble.ensemble import LoadedEnsemble, Progress
 from codenoise.evaluation.experiments import EXPERIMENTS, experiment
 from codenoise.evaluation.report import Chapter, read_chapters, write_report
@@ -185,7 +185,7 @@ def open_study(
     given = ensemble.read(cohort, names, **options)
     known = _clinical(clinical, cohort)
     called = _named(cohort, "COHORT"), _named(split, "SPLIT.CSV")
-    parts = split if isinstance(split, pd.Series) else read_split(Path(split))
+    parts = split_of(split)
     study = Study.of(
         ensemble, given, parts, " and ".join(called),
         clinical=known, modalities=names, runs=runs, seed=seed, quick=quick,

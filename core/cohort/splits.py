@@ -145,6 +145,11 @@ def read_split(path: Path | str) -> pd.Series[str]:
     return frame.set_index("patient").split
 
 
+def split_of(given: pd.Series[str] | Path | str) -> pd.Series[str]:
+    """A split as it is, or read from its CSV."""
+    return given if isinstance(given, pd.Series) else read_split(given)
+
+
 def split_part(
     cohort: Cohort,
     split: pd.Series[str],

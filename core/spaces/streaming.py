@@ -10,11 +10,12 @@ from typing import Unpack
 import numpy as np
 import pandas as pd
 
-from codenoise.core.base.errors import DataError, first_few
+from codenoise.core.base.errors import CodenoiseError, DataError, first_few
 from codenoise.core.cohort.chunks import Chunks, WholeOnlyError, read_chunks
 from codenoise.core.cohort.cohort import Cohort, find_table
 from codenoise.core.cohort.options import ReadOptions
 from codenoise.core.cohort.tables import read_table
+from codenoise.core.cohort.writing import check_table_name, write_chunks
 from codenoise.core.spaces.scale import Moments, check_moments
 from codenoise.core.spaces.space import Float32, Space
 
@@ -189,3 +190,53 @@ def decode_chunks(space: Space, chunks: Chunks, source: str) -> Iterator[pd.Data
             )
         decoded = space.decode(latents.to_numpy(dtype=np.float32))
         yield pd.DataFrame(decoded, index=frame.index, columns=list(space.features))
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """How many patients were decoded into which file, and what was changed in reading them."""
+
+    path: Path
+    patients: int
+    changes: tuple[str, ...]
+
+
+def decode_table(
+    space: Space, latents: Path | str, output: Path | str, *, overwrite: bool = False
+) -> Decoded:
+    """Turn a file of latents into one of features, some patients at a time.
+
+    Parameters
+    ----------
+    space
+        What to decode with.
+    latents
+        What ``codenoise spaces encode`` wrote.
+    output
+        Ends in ``.parquet``, or as a text table does; its values are in the units of the space.
+    overwrite
+        Whether a file that is there is replaced.
+
+    Raises
+    ------
+    DataError
+        If the file holds no latents of this space, one is missing, or the output has another
+        ending.
+    CodenoiseError
+        If the output is there already or cannot be written.
+
+    Examples
+    --------
+    >>> decode_table(space, "rna_latents.parquet", "rna.parquet").patients  # doctest: +SKIP
+    64
+    """
+    source, path = Path(latents), Path(output)
+    check_table_name(path)
+    if path.exists() and not overwrite:
+        raise CodenoiseError(f"{path} is already there; give another file, or `overwrite=True`")
+    try:
+        chunks = read_chunks(source, orientation="patients-as-rows", width=len(space.features))
+    except WholeOnlyError:
+        raise DataError(f"{source} is no file that 'codenoise spaces encode' wrote") from None
+    write_chunks(decode_chunks(space, chunks, str(source)), path)
+    return Decoded(path, len(chunks.patients), chunks.changes)

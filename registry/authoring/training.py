@@ -10,10 +10,10 @@ import pandas as pd
 
 from codenoise.core.cohort.given import Given, MuDataLike, cohort_of
 from codenoise.core.cohort.options import ReadOptions
-from codenoise.core.cohort.splits import read_split
+from codenoise.core.cohort.splits import split_of
 from codenoise.registry.authoring.bank import Ends, Report, train_bank
-from codenoise.registry.authoring.bank_recipe import read_bank_recipe
-from codenoise.registry.authoring.bank_spaces import Outcome
+from codenoise.registry.authoring.bank_recipe import BankRecipe, read_bank_recipe
+from codenoise.registry.authoring.bank_spaces import Outcome, fit_spaces, training_parts
 
 
 def train(
@@ -65,9 +65,57 @@ def train(
     wanted = list(plan.modalities)
     if experts:
         wanted = list(dict.fromkeys(m for used, target in experts for m in (*used, target)))
-    known = [name for name in wanted if name in plan.modalities] or wanted
-    given = cohort_of(cohort, known, **options)
-    parts = split if isinstance(split, pd.Series) else read_split(Path(split))
+    given = cohort_of(cohort, _known(wanted, plan), **options)
     return train_bank(
-        plan, given, parts, Path(output), experts=experts, workers=workers, report=report
+        plan, given, split_of(split), Path(output), experts=experts, workers=workers, report=report
     )
+
+
+def train_spaces(
+    cohort: Given | MuDataLike,
+    recipe: Path | str,
+    split: pd.Series[str] | Path | str,
+    output: Path | str,
+    *,
+    modalities: Sequence[str] | None = None,
+    report: Report | None = None,
+    **options: Unpack[ReadOptions],
+) -> list[Outcome]:
+    """Fit spaces and train no expert, each space as a package project that pip can install.
+
+    A space that is there already and was fitted to the same inputs is left as it is.
+
+    Parameters
+    ----------
+    cohort, recipe, split, output, report, options
+        As in `train`.
+    modalities
+        Whose spaces; by default those of the recipe.
+
+    Raises
+    ------
+    DataError
+        If a modality is unknown, a table cannot be used, or cohort and split share no patient.
+
+    Examples
+    --------
+    >>> train_spaces("tcga", "tcga.toml", "split.csv", "plugins")  # doctest: +SKIP
+    """
+    plan = read_bank_recipe(Path(recipe))
+    wanted = list(modalities or plan.modalities)
+    given = cohort_of(cohort, _known(wanted, plan), **options)
+    outcomes: list[Outcome] = []
+
+    def finish(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        if report is not None:
+            report(outcome, len(outcomes), len(wanted))
+
+    parts = training_parts(given, split_of(split))
+    fit_spaces(plan, parts, Path(output), wanted, finish)
+    return outcomes
+
+
+def _known(wanted: list[str], plan: BankRecipe) -> list[str]:
+    """Tables to read: those of the recipe, so that it is what refuses any other modality."""
+    return [name for name in wanted if name in plan.modalities] or wanted

@@ -16,6 +16,7 @@ from codenoise.core.cohort.options import ReadOptions
 from codenoise.core.spaces.space import Space
 from codenoise.registry.installed.discovery import discover
 from codenoise.registry.installed.loading import load_space
+from codenoise.registry.installed.searching import named_spaces
 
 FINE = ("ok", "no space installed")
 
@@ -93,11 +94,7 @@ def open_space(name: str) -> Space:
     >>> space = open_space("tcga-rna")  # doctest: +SKIP
     >>> latents = space.encode(frame)  # doctest: +SKIP
     """
-    spaces = discover().spaces
-    matching = [p for p in spaces if name in (p.manifest.name, p.reference)]
-    if not matching:
-        have = ", ".join(p.manifest.name for p in spaces) or "none"
-        raise SpaceError(f"space {name!r} is not installed; installed: {have}")
+    matching = named_spaces(name)
     newest = max(matching, key=lambda plugin: Version(plugin.manifest.version))
     twins = [p for p in matching if p.reference == newest.reference]
     if len(twins) > 1:

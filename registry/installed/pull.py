@@ -10,7 +10,7 @@ from pathlib import Path
 
 from codenoise.core.base.errors import ArtifactError
 from codenoise.registry.contract.folders import Artifact, read_artifacts, spaces_of
-from codenoise.registry.contract.lock import Lock, Pin, short
+from codenoise.registry.contract.lock import Lock, Pin, read_lock, short
 from codenoise.registry.contract.plugin import AnyPlugin
 from codenoise.registry.contract.sources import COMMIT, Folder, HubRepository, Package
 from codenoise.registry.installed.discovery import discover
@@ -102,15 +102,21 @@ def add(folder: Path) -> tuple[Installed, ...]:
     )
 
 
-def missing(lock: Lock) -> list[Pin]:
-    """What a lock or export pins and is not installed with that content."""
+def missing(lock: Lock | Path | str) -> list[Pin]:
+    """What a lock or export, or its file, pins and is not installed with that content."""
+    pinned = _opened(lock)
     inventory = discover(checksums=True)
     there = {(plugin.manifest.name, plugin.sha256) for plugin in inventory.plugins}
-    return [pin for pin in (*lock.spaces, *lock.experts) if (pin.name, pin.sha256) not in there]
+    return [pin for pin in (*pinned.spaces, *pinned.experts) if (pin.name, pin.sha256) not in there]
 
 
-def restore(lock: Lock) -> tuple[list[Installed], list[Package]]:
+def restore(lock: Lock | Path | str) -> tuple[list[Installed], list[Package]]:
     """Bring what a lock or export pins from where it came, but for what pip has to install.
+
+    Parameters
+    ----------
+    lock
+        ``ensemble.lock``, or what ``codenoise experts export`` wrote.
 
     Returns
     -------
@@ -119,25 +125,36 @@ def restore(lock: Lock) -> tuple[list[Installed], list[Package]]:
 
     Raises
     ------
+    EnsembleError
+        If the file is missing or is no lock.
     ArtifactError
         If a source cannot be read, or no longer has the content that is pinned.
+
+    Examples
+    --------
+    >>> installed, left_to_pip = restore("ensemble.lock")  # doctest: +SKIP
     """
+    pinned = _opened(lock)
     installed: list[Installed] = []
     packages: list[Package] = []
-    for source in dict.fromkeys(pin.source for pin in missing(lock)):
+    for source in dict.fromkeys(pin.source for pin in missing(pinned)):
         if isinstance(source, Package):
             packages.append(source)
         elif isinstance(source, Folder):
             installed += add(Path(source.path))
         else:
             installed += pull(f"{source.repo}@{source.commit}").installed
-    for pin in missing(lock):
+    for pin in missing(pinned):
         if not isinstance(pin.source, Package):
             raise ArtifactError(
                 f"{pin.name}@{pin.version} of {pin.source.label} is not the pinned one any more "
                 f"({short(pin.sha256)}); take it out of the file, or restore it there"
             )
     return installed, packages
+
+
+def _opened(lock: Lock | Path | str) -> Lock:
+    return lock if isinstance(lock, Lock) else read_lock(Path(lock))
 
 
 def _within(source: HubRepository, artifact: Artifact, root: Path) -> HubRepository:

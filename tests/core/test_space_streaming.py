@@ -17,7 +17,12 @@ from codenoise.core.cohort.writing import write_chunks
 from codenoise.core.spaces.fit import fit_space
 from codenoise.core.spaces.scale import Moments
 from codenoise.core.spaces.space import Space
-from codenoise.core.spaces.streaming import decode_chunks, encode_file, latent_names
+from codenoise.core.spaces.streaming import (
+    decode_chunks,
+    decode_table,
+    encode_file,
+    latent_names,
+)
 
 
 def table(patients: int, seed: int) -> pd.DataFrame:
@@ -183,6 +188,22 @@ def test_latents_are_written_and_decoded(space: Space, tmp_path: Path, name: str
     assert list(decoded.columns) == list(space.features)
     assert list(decoded.index) == list(latents.index)
     np.testing.assert_allclose(decoded, space.decode(latents.to_numpy()), rtol=1e-5)
+
+
+def test_a_file_of_latents_becomes_a_file_of_features(space: Space, tmp_path: Path) -> None:
+    latents = space.encode(table(60, seed=2))
+    source, output = str(tmp_path / "latents.parquet"), str(tmp_path / "features.csv")
+    write_chunks([latents.set_axis(latent_names(space), axis=1)], Path(source))
+    found = decode_table(space, source, output)
+    assert (found.path, found.patients, found.changes) == (Path(output), 60, ())
+    decoded = pd.read_csv(output, index_col="patient")
+    assert list(decoded.columns) == list(space.features)
+    np.testing.assert_allclose(decoded, space.decode(latents.to_numpy()), rtol=1e-5)
+    with pytest.raises(CodenoiseError, match=r"already there; .*`overwrite=True`"):
+        decode_table(space, source, output)
+    assert decode_table(space, source, output, overwrite=True) == found
+    with pytest.raises(DataError, match="tells no format of a table"):
+        decode_table(space, source, tmp_path / "features.json")
 
 
 def test_nobodys_latents_are_decoded_to_nobody(space: Space, tmp_path: Path) -> None:

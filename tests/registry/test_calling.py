@@ -19,6 +19,12 @@ from codenoise.registry.ensembles.ensemble import Ensemble
 from codenoise.registry.ensembles.locking import lock
 from codenoise.registry.ensembles.recipe import read_recipe
 from codenoise.registry.installed.checking import check_cohort, open_space
+from codenoise.registry.installed.discovery import Inventory, discover
+from codenoise.registry.installed.health import examine
+from codenoise.registry.installed.pull import add
+from codenoise.registry.installed.removing import dependents, stored
+from codenoise.registry.installed.searching import named_spaces, search, verify
+from codenoise.registry.installed.store import items, remove
 
 COHORT = Path(__file__).parents[2] / "examples" / "tcga" / "cohort"
 
@@ -99,6 +105,43 @@ def test_a_space_is_opened_by_its_name(bank: Path) -> None:
     assert space.reference == open_space("tcga-rppa@0.1.0").reference == "tcga-rppa@0.1.0"
     with pytest.raises(SpaceError, match=r"'tcga-lipid' is not installed; installed: .*tcga-rppa"):
         open_space("tcga-lipid")
+
+
+def test_what_is_installed_is_searched_and_verified(bank: Path) -> None:
+    experts = discover().experts
+    assert search() == list(experts)
+    assert search(inventory=Inventory((), (), ())) == []
+    assert [p.reference for p in search("TCGA", condition="rna", target="wsi")] == [
+        p.reference
+        for p in experts
+        if p.manifest.target.modality == "wsi"
+        and "rna" in {ref.modality for ref in p.manifest.condition}
+    ]
+    found = verify("rna-to-rppa", "tcga-rppa@0.1.0")
+    assert [(one.reference, one.ok) for one in found] == [
+        ("rna-to-rppa@0.1.0", True), ("tcga-rppa@0.1.0", True),
+    ]  # fmt: skip
+    assert len(verify()) == len(discover().plugins)
+
+
+def test_an_item_of_the_store_is_removed_by_its_name(
+    bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODENOISE_HOME", str(tmp_path / "home"))
+    with pytest.raises(CodenoiseError, match="pip uninstall codenoise-space-tcga-rppa"):
+        stored("tcga-rppa")
+    add(named_spaces("tcga-rppa")[0].folder)
+    item = stored("tcga-rppa")
+    assert dependents(item) == []  # pip's copy is left to them
+    remove(item)
+    assert items() == []
+
+
+def test_an_installation_is_examined(bank: Path, hub: object) -> None:
+    health, inventory = examine(), discover()
+    assert (health.code_plugins, health.broken) == ((), ())
+    assert health.facts["experts"] == len(inventory.experts)
+    assert health.facts["spaces"] == len(inventory.spaces)
 
 
 def test_a_cohort_is_checked_wherever_it_is(bank: Path) -> None:

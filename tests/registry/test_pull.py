@@ -12,7 +12,7 @@ import pytest
 
 from codenoise.core.base.errors import ArtifactError
 from codenoise.registry.contract.artifacts import file_entry
-from codenoise.registry.contract.lock import lock_of
+from codenoise.registry.contract.lock import lock_of, write_lock
 from codenoise.registry.contract.sources import Folder, HubRepository
 from codenoise.registry.installed.discovery import discover
 from codenoise.registry.installed.loading import load_expert, load_space
@@ -514,7 +514,9 @@ def test_a_lock_brings_back_what_it_pins(
         "tcga-cna@0.1.0", "tcga-wsi@0.1.0", "cna-to-wsi@0.1.0", "rna-to-cna@0.1.0",
     }  # fmt: skip
     assert lock_of(discover().plugins) == lock
-    assert restore(lock) == ([], [])
+    write_lock(lock, tmp_path / "installed.lock")
+    assert missing(tmp_path / "installed.lock") == []
+    assert restore(str(tmp_path / "installed.lock")) == restore(lock) == ([], [])
 
 
 def test_a_lock_leaves_packages_to_pip(
