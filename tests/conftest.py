@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import hashlib
 import json
 import os
@@ -21,6 +22,9 @@ import pytest
 
 # Small matrices on shared machines: one thread is as fast and never slower than expected.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Torch, pandas and the tests themselves stay: to look through their objects for garbage again and
+# again took a quarter of the tests' time.
+gc.set_threshold(50_000, 20, 20)
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "tcga"

@@ -124,10 +124,10 @@ def test_truth_against_a_damaged_output_is_refused(
     assert str(damaged / "spread") in message
 
 
-@pytest.fixture
-def full(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example cohort with what was held back put in, and a split of it beside it."""
-    folder = tmp_path / "full"
+    folder = tmp_path_factory.mktemp("whole") / "full"
     folder.mkdir()
     patients: set[str] = set()
     for modality in ("cna", "rppa", "wsi"):
@@ -141,17 +141,30 @@ def full(tmp_path: Path) -> Path:
     parts = ("test", "train", "train", "test", "train", "validation")
     labels = {p: parts[i % 6] for i, p in enumerate(sorted(patients))}
     split = pd.Series(labels, name="split").rename_axis("patient")
-    split.to_csv(tmp_path / "split.csv")
+    split.to_csv(folder.parent / "split.csv")
     return folder
 
 
 @pytest.fixture
-def recipe(bank: Path, tmp_path: Path, done: Done) -> Path:
+def full(whole: Path, tmp_path: Path) -> Path:
+    """The same, to be changed."""
+    shutil.copy(whole.parent / "split.csv", tmp_path)
+    return shutil.copytree(whole, tmp_path / "full")
+
+
+@pytest.fixture(scope="module")
+def composed(once: Done, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Proteins from copy number and slides, in 5 steps."""
-    path = tmp_path / "ensemble.toml"
+    path = tmp_path_factory.mktemp("composed") / "ensemble.toml"
     experts = [w for m in ("cna", "wsi") for w in ("--expert", f"{m}-to-rppa")]
-    done("compose", *experts, "--steps", 5, "-o", path)
+    once("compose", *experts, "--steps", 5, "-o", path)
     return path
+
+
+@pytest.fixture
+def recipe(bank: Path, composed: Path) -> Path:
+    """The same, where the bank is what is installed."""
+    return composed
 
 
 def words(name: str, full: Path, recipe: Path, tmp_path: Path, *others: object) -> list[object]:
@@ -163,7 +176,7 @@ def words(name: str, full: Path, recipe: Path, tmp_path: Path, *others: object) 
 def test_an_experiment_writes_rows_figures_and_a_report(
     full: Path, recipe: Path, tmp_path: Path, done: Done
 ) -> None:
-    asked = words("reconstruction", full, recipe, tmp_path, "--runs", 1)
+    asked = words("reconstruction", full, recipe, tmp_path, "--runs", 1, "--quick")
     content = _strict(done(*asked, "--json"))
     assert isinstance(content, list)
     assert content[0]["experiment"] == "reconstruction"
@@ -241,11 +254,12 @@ def test_what_cannot_be_measured_is_left_out_and_said(
 def test_results_of_another_study_are_not_mixed(
     full: Path, recipe: Path, tmp_path: Path, done: Done, refused: Refused
 ) -> None:
-    done(*words("weights", full, recipe, tmp_path, "--runs", 1))
-    message = refused(*words("weights", full, recipe, tmp_path, "--seed", 1))
+    done(*words("weights", full, recipe, tmp_path, "--runs", 1, "--quick"))
+    message = refused(*words("weights", full, recipe, tmp_path, "--seed", 1, "--quick"))
     assert message.startswith(f"{tmp_path / 'out'} holds results of another study: seed differ")
     assert message.endswith("give another --output, or --overwrite to start anew")
-    done(*words("weights", full, recipe, tmp_path, "--seed", 1, "--overwrite"))
+    again = ("--runs", 1, "--quick", "--seed", 1, "--overwrite")
+    done(*words("weights", full, recipe, tmp_path, *again))
     about = json.loads((tmp_path / "out" / "study.json").read_text())
     assert about["seed"] == 1
 
