@@ -123,7 +123,7 @@ def pool(
 
 
 def _dof(share: Float64, count: int, complete: float) -> Float64:
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):  # nothing missing: any number will do
         large = (count - 1) / share**2
     if np.isinf(complete):
         return np.asarray(large)

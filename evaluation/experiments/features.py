@@ -20,11 +20,13 @@ from codenoise.evaluation.baselines.tables import (
     fitted,
 )
 from codenoise.evaluation.experiment import Experiment, Part, Row
-from codenoise.evaluation.experiments.features_reading import DRAWS, FEWEST_OF_A_TYPE, section
+from codenoise.evaluation.experiments.features_reading import section
 from codenoise.evaluation.study import BASELINE, Study, subsets
 from codenoise.evaluation.table_measures import distribution, measures
 
 Float32 = NDArray[np.float32]
+DRAWS = 20  # the fewest whose central 90% interval is exact
+FEWEST_OF_A_TYPE = 20
 QUICK = ("training mean", "type mean", "ridge with type", "k nearest")
 
 

@@ -33,8 +33,6 @@ SUBJECT = ["target", "conditions"]
 ORDER = (*METHODS, *TABLE_BASELINES)
 RIVAL = "ridge with type"  # whose draws, with bootstrapped residuals, the ensemble's are held to
 CLOSE = 0.005  # of R2: what counts as level with the best regression
-DRAWS = 20  # the fewest whose central 90% interval is exact
-FEWEST_OF_A_TYPE = 20
 DRAWN = (*METHODS, "type mean", RIVAL, "kernel ridge")
 COLUMNS = (*SUBJECT, "given", "method", "cancer_type", "patients", "trained", *MEASURES)
 
@@ -59,8 +57,8 @@ def section(frame: pd.DataFrame) -> Section:
         "Dots of R2 by the number of conditions, a panel for each target, a colour a method.",
         partial(_dots, whole),
     )
-    told = notes("features", draws=DRAWS, fewest=FEWEST_OF_A_TYPE)
-    return Section(claims, [*_tables(rows, whole, full)], [drawn] if len(whole) else [], told)
+    figures = [drawn] if len(whole) else []
+    return Section(claims, [*_tables(rows, whole, full)], figures, notes("features"))
 
 
 def _fullest(whole: pd.DataFrame) -> pd.DataFrame:

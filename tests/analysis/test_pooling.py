@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -78,6 +78,7 @@ def test_intervals_of_pooled_means_hold_the_truth_as_often_as_promised() -> None
     assert np.mean(np.abs(estimates[0]) <= half) < 0.85
 
 
+@example([(0.0, 1.0), (5.6e-75, 796.0)], 1.0, 0.0)
 @given(
     st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(1e-3, 1e3)), min_size=2, max_size=20),
     st.floats(0.1, 100),
