@@ -107,6 +107,19 @@ def bank_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
+@pytest.fixture(scope="session")
+def example_ensemble(bank_site: Path) -> Any:
+    """The example's ensemble, of the bundled bank; not to be changed."""
+    import codenoise
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "codenoise.registry.installed.discovery.distributions",
+            lambda path=None: distributions(path=path or [str(bank_site)]),
+        )
+        return codenoise.Ensemble.from_file(EXAMPLE / "ensemble.toml")
+
+
 @pytest.fixture
 def bank(bank_site: Path, only_these: Callable[[Path], None]) -> Path:
     """The bundled bank is what is installed; returns the folder."""

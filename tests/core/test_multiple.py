@@ -19,21 +19,11 @@ TABLES = 10
 
 
 @pytest.fixture(scope="module")
-def ensemble(bank_site: Path) -> codenoise.Ensemble:
-    from importlib.metadata import distributions
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "codenoise.registry.installed.discovery.distributions",
-            lambda path=None: distributions(path=path or [str(bank_site)]),
-        )
-        return codenoise.Ensemble.from_file(EXAMPLE / "ensemble.toml")
-
-
-@pytest.fixture(scope="module")
-def result(ensemble: codenoise.Ensemble) -> Imputation:
-    cohort = codenoise.read_cohort(EXAMPLE / "cohort", ["rppa", "cna"], features=ensemble.features)
-    return ensemble.impute(cohort, draws=2 * TABLES, seed=1, targets=["rppa"])
+def result(example_ensemble: codenoise.Ensemble) -> Imputation:
+    cohort = codenoise.read_cohort(
+        EXAMPLE / "cohort", ["rppa", "cna"], features=example_ensemble.features
+    )
+    return example_ensemble.impute(cohort, draws=2 * TABLES, seed=1, targets=["rppa"])
 
 
 @pytest.fixture(scope="module")

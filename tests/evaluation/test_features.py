@@ -86,16 +86,9 @@ def test_draws_are_judged_by_scores_and_intervals() -> None:
 
 
 @pytest.fixture(scope="module")
-def study(bank_site: Path) -> Study:
+def study(example_ensemble: codenoise.Ensemble) -> Study:
     """Proteins and copy number of the example's patients, all known: most to learn from."""
-    from importlib.metadata import distributions
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "codenoise.registry.installed.discovery.distributions",
-            lambda path=None: distributions(path=path or [str(bank_site)]),
-        )
-        ensemble = codenoise.Ensemble.from_file(EXAMPLE / "ensemble.toml")
+    ensemble = example_ensemble
     names = ["cna", "rppa"]
     known, held = (
         codenoise.read_cohort(EXAMPLE / part, names, features=ensemble.features)
