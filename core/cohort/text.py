@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from codenoise.core.base.errors import DataError
 from codenoise.core.cohort.compression import ENDINGS, WORDS, opened
 from codenoise.core.cohort.formats import (
     FEATURE_HEADERS,
@@ -28,6 +29,7 @@ from codenoise.core.cohort.probe import SEPARATOR_WORDS, Probe
 def read_text(file: Probe, _: Asked) -> Grid:
     """The cells of a text file as they stand, and the ids before them."""
     head = _head(file)
+    _refuse_short_rows(file)
     with _strict(), file.content() as stream:
         frame = pd.read_csv(stream, **_options(head))
     return _grid(head, frame)
@@ -36,6 +38,7 @@ def read_text(file: Probe, _: Asked) -> Grid:
 def outline_text(file: Probe) -> Outline:
     """The ids of a text file, and its cells some rows at a time."""
     head = _head(file)
+    _refuse_short_rows(file)
     with _strict(), file.content() as stream:
         ids = pd.read_csv(stream, **_options(head), usecols=range(head.ids.shape[1]))
     labels = replace(head, ids=ids.set_axis(head.ids.columns, axis=1))
@@ -68,6 +71,28 @@ def _head(file: Probe) -> Grid:
     ids = pd.DataFrame(columns=header[:before], dtype=str)
     nothing = pd.DataFrame(columns=range(len(header) - before), dtype=str)
     return Grid(nothing, ids, header[before:], suffix, separator, text=True, notes=notes)
+
+
+def _refuse_short_rows(file: Probe) -> None:
+    """Refuse rows with fewer cells than the header, which pandas would fill up without a word.
+
+    Raises
+    ------
+    DataError
+        Naming the first such row.
+    """
+    between, wanted = file.separator.encode(), len(file.header)
+    with file.content() as stream:
+        stream.readline()
+        lines = (line for line in stream if line.strip(b"\r\n"))  # pandas passes empty lines over
+        for row, line in enumerate(lines, start=1):
+            cells = line.count(between) + 1
+            # Within quotes a cell may hold line breaks, so that a line is no row.
+            if cells < wanted and b'"' not in line:
+                raise DataError(
+                    f"{file.path}, data row {row}: {cells} cell(s), where the header has {wanted}; "
+                    f"the file may have been cut off: get it again, or mend the row"
+                )
 
 
 def _suffix(file: Probe) -> str:

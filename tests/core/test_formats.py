@@ -10,11 +10,13 @@ import pandas as pd
 import pytest
 
 from codenoise.core.base.errors import DataError
+from codenoise.core.cohort.chunks import read_chunks
 from codenoise.core.cohort.compression import ENDINGS, WORDS, compressed, compression_of, opened
 from codenoise.core.cohort.formats import SEPARATORS
 from codenoise.core.cohort.probe import delimiter
 from codenoise.core.cohort.tables import SUFFIXES, read_table, table_suffix, write_table
 
+INPUTS = Path(__file__).parents[3] / "shared" / "data" / "inputs"
 TEXT = b"id,a,b\np,1.50,\nq,2e3,-0\n"
 
 
@@ -171,3 +173,39 @@ def test_a_folder_without_embeddings_is_no_table(tmp_path: Path) -> None:
     assert refusal(tmp_path / "wsi") == (
         f"{tmp_path / 'wsi'} is a folder without slide embeddings (.h5 or .npz)"
     )
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_a_row_with_fewer_cells_than_the_header_is_named(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"rna.csv{ending}"
+    path.write_bytes(compressed(b"id,a,b,c\np,1,2,3\n\nq,1,2,\nr,4,5\n", ending))
+    message = f"{path}, data row 3: 3 cell(s), where the header has 4; the file may have been cut"
+    assert refusal(path).startswith(message)
+    with pytest.raises(DataError) as caught:
+        read_chunks(path)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("kept", range(1, 9))
+def test_a_table_cut_off_anywhere_in_its_last_row_is_never_filled_up(
+    tmp_path: Path, kept: int
+) -> None:
+    whole = b"id,a,b\np,1,2\nq,10,20\n"
+    path = tmp_path / "rna.csv"
+    path.write_bytes(whole[: len(whole) - kept])
+    if b"q" in path.read_bytes() and path.read_bytes().count(b",") < 6:
+        assert "data row 2" in refusal(path)
+    else:  # a row that is there to its last separator may end in a gap, and an empty file has none
+        frame = read_table(path).frame
+        assert frame.loc["p"].tolist() == [1, 2]
+
+
+def test_line_breaks_within_quotes_are_no_rows(tmp_path: Path) -> None:
+    path = tmp_path / "rna.csv"
+    path.write_bytes(b'id,a,b\n"p\n1",1,2\nq,3,4\n')
+    assert read_table(path).frame.to_numpy().tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.skipif(not INPUTS.is_dir(), reason="the excerpts are not here")
+def test_an_excerpt_that_was_cut_off_is_refused() -> None:
+    assert "cell(s), where the header has" in refusal(INPUTS / "truncated_rppa.csv")
