@@ -83,7 +83,7 @@ def calibrate(
       codenoise calibrate ensemble.toml tcga --split split.csv -o calibrated.toml
     """
     from codenoise.core.cohort.splits import read_split, split_part
-    from codenoise.registry.ensembles.calibrating import calibrate as learn
+    from codenoise.registry.ensembles.calibrate import calibrate as learn
 
     target_path = output or ensemble_path
     if target_path.exists() and not (overwrite or dry_run):

@@ -18,7 +18,7 @@ from .registry.authoring.training import train as train
 from .registry.authoring.training import train_spaces as train_spaces
 from .registry.authoring.tuning import tune_expert as tune_expert
 from .registry.contract.hooks import hookimpl as hookimpl
-from .registry.ensembles.calibrating import calibrate as calibrate
+from .registry.ensembles.calibrate import calibrate as calibrate
 from .registry.ensembles.ensemble import Ensemble as Ensemble
 from .registry.ensembles.locking import lock as lock
 from .registry.ensembles.recipe import Coherence as Coherence

@@ -14,7 +14,7 @@ from codenoise.core.ensemble.calibration import Calibration
 from codenoise.core.ensemble.ensemble import LoadedEnsemble
 from codenoise.core.ensemble.learning import Evidence
 from codenoise.registry.contract.lock import read_lock
-from codenoise.registry.ensembles import calibrating
+from codenoise.registry.ensembles import calibrate as module
 from codenoise.registry.ensembles.ensemble import Ensemble
 from codenoise.registry.ensembles.locking import lock
 from codenoise.registry.ensembles.recipe import read_recipe
@@ -81,10 +81,10 @@ def test_calibration_is_kept_in_the_recipe(
         found = Calibration("product", (-1.0, 1.0), (), {"rppa": (1.5,) * 32})
         return replace(ensemble, settings=settings, calibration=found), evidence
 
-    monkeypatch.setattr(calibrating, "learn", learn)
+    monkeypatch.setattr(module, "learn", learn)
     weighed = Ensemble.compose(["rppa"], modalities=["cna", "rppa"], weighting="fixed",
                                weights={"cna-to-rppa": 1.0})  # fmt: skip
-    learned, told = calibrating.calibrate(weighed, COHORT / ".." / "cohort", seed=5)
+    learned, told = module.calibrate(weighed, COHORT / ".." / "cohort", seed=5)
     assert told is evidence
     assert isinstance(learned, Ensemble)
     assert (seen["seed"], seen["draws"], seen["before"]) == (5, 39, None)
@@ -95,7 +95,7 @@ def test_calibration_is_kept_in_the_recipe(
     assert kept.calibration.cohort == "cohort"
     digest = read_cohort(COHORT, ["cna", "rppa"], features=weighed.features).digest()
     assert kept.calibration.cohort_digest == digest
-    calibrating.calibrate(Ensemble.from_file(tmp_path / "calibrated.toml"), COHORT)
+    module.calibrate(Ensemble.from_file(tmp_path / "calibrated.toml"), COHORT)
     assert seen["before"] is None  # what was learned before has no part in it
     assert weighed.calibration is None
 
