@@ -23,7 +23,7 @@ demo: .venv-demo/installed
 	$(DEMO)/codenoise evaluate truth $(OUT)/imputed --truth examples/tcga/truth
 
 # Builds leave folders beside what they build, and take up old ones: they are given a copy.
-.venv-demo/installed: pyproject.toml constraints.txt $(wildcard codenoise/*.py* core/*/*.py core/*/*/*.py evaluation/*.py evaluation/*/*.py registry/*/*.py cli/*.py) $(wildcard plugins/*/*/*.json)
+.venv-demo/installed: pyproject.toml constraints.txt $(wildcard codenoise/*.py* analysis/*.py core/*/*.py core/*/*/*.py evaluation/*.py evaluation/*/*.py registry/*/*.py cli/*.py) $(wildcard plugins/*/*/*.json)
 	$(PYTHON) -m venv --clear .venv-demo
 	mkdir .venv-demo/source
 	tar -cf - --exclude='./.*' --exclude='./$(OUT)' --exclude=build --exclude='*.egg-info' . \

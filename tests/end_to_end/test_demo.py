@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NEEDED = ("cli", "codenoise", "core", "evaluation", "examples", "plugins", "registry",
-          "constraints.txt", "Makefile", "pyproject.toml", "README.md")  # fmt: skip
+NEEDED = ("analysis", "cli", "codenoise", "core", "evaluation", "examples", "plugins", "registry",
+          "LICENSE", "NOTICE", "constraints.txt", "Makefile", "pyproject.toml",
+          "README.md")  # fmt: skip
 
 
 def cells(path: Path) -> list[list[str]]:
