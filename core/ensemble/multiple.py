@@ -27,8 +27,8 @@ Float32 = NDArray[np.float32]
 RESIDUAL, GAP = -1, -2
 
 
-def whole_draws(space: Space, patients: Sequence[str], latents: Float32, seed: int) -> Float32:
-    """Draws in features, with noise for what the space does not carry.
+def whole_draws(space: Space, patients: Sequence[str], decoded: Float32, seed: int) -> Float32:
+    """Decoded draws with noise for what the space does not carry.
 
     A feature's noise is Gaussian with its ``residual_sd``, independent of the others'; like that of
     trajectories it depends on patient, draw and seed alone.
@@ -39,18 +39,17 @@ def whole_draws(space: Space, patients: Sequence[str], latents: Float32, seed: i
         Of the target.
     patients
         Ids.
-    latents
-        Their draws, shape ``(patients, draws, dim)``.
+    decoded
+        Their draws as `Space.decode` gives them, shape ``(patients, draws, features)``.
     seed
         Of the imputation.
 
     Returns
     -------
     Float32
-        In the space's units, shape ``(patients, draws, features)``.
+        In the space's units, same shape.
     """
-    decoded = space.decode(latents)
-    of = [(patient, draw) for patient in patients for draw in range(latents.shape[1])]
+    of = [(patient, draw) for patient in patients for draw in range(decoded.shape[1])]
     noise = _noise(space, of, RESIDUAL, seed).reshape(decoded.shape)
     return np.asarray(decoded + noise * space.residual_sd, dtype=np.float32)
 
@@ -58,14 +57,14 @@ def whole_draws(space: Space, patients: Sequence[str], latents: Float32, seed: i
 def draws_table(space: Space, generation: Generation, seed: int) -> pd.DataFrame:
     """Every whole draw, indexed by patient and draw; patients without one are left out.
 
-    Parameters and units are those of `whole_draws`.
+    Units and noise are those of `whole_draws`.
     """
     usable = np.flatnonzero(generation.attempts[:, 0] > 0)
     patients = [generation.patients[row] for row in usable]
     index = pd.MultiIndex.from_product(
         [patients, range(generation.draws.shape[1])], names=["patient", "draw"]
     )
-    values = whole_draws(space, patients, generation.draws[usable], seed)
+    values = whole_draws(space, patients, space.decode(generation.draws[usable]), seed)
     return pd.DataFrame(values.reshape(len(index), -1), index=index, columns=list(space.features))
 
 

@@ -105,8 +105,9 @@ def _generated(
         if name == BASELINE or not method.serves(target, conditions):
             continue
         latents = method.generate(target, shown, patients, DRAWS, study.seed)
-        guess = space.standardised(space.decode(latents).mean(axis=1))
-        whole = space.standardised(whole_draws(space, patients, latents, study.seed))
+        decoded = space.decode(latents)
+        guess = space.standardised(decoded.mean(axis=1))
+        whole = space.standardised(whole_draws(space, patients, decoded, study.seed))
         yield name, guess, whole, method.mirrored
 
 

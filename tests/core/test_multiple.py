@@ -68,8 +68,8 @@ def test_what_latents_do_not_carry_is_gaussian_noise_of_its_own_for_every_draw(
     result: Imputation,
 ) -> None:
     space, generation = result.ensemble.spaces["rppa"], result.generations["rppa"]
-    patients, draws = list(generation.patients[:20]), generation.draws[:20]
-    noise = whole_draws(space, patients, draws, 1) - space.decode(draws)
+    patients, draws = list(generation.patients[:20]), space.decode(generation.draws[:20])
+    noise = whole_draws(space, patients, draws, 1) - draws
     unit = noise / space.residual_sd
     assert unit.mean() == pytest.approx(0, abs=0.01)
     assert unit.std() == pytest.approx(1, abs=0.01)
@@ -79,7 +79,7 @@ def test_what_latents_do_not_carry_is_gaussian_noise_of_its_own_for_every_draw(
 
 def test_a_patient_has_the_same_draws_in_any_company(result: Imputation) -> None:
     space, generation = result.ensemble.spaces["rppa"], result.generations["rppa"]
-    patients, draws = list(generation.patients), generation.draws
+    patients, draws = list(generation.patients), space.decode(generation.draws)
     alone = whole_draws(space, patients[3:4], draws[3:4], 1)
     np.testing.assert_array_equal(whole_draws(space, patients, draws, 1)[3:4], alone)
     assert (whole_draws(space, patients[3:4], draws[3:4], 2) != alone).any()
